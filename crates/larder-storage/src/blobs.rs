@@ -1,0 +1,133 @@
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_oci::Digest;
+
+use crate::disk::Disk;
+use crate::error::StorageError;
+use crate::staged::Staged;
+
+/// Content by digest, in distribution's layout: `docker/registry/v2/blobs/<algorithm>/<first two hex
+/// digits>/<hex>/data`.
+///
+/// Published content never changes: a file is replaced by one with the same bytes or it is removed.
+#[derive(Clone)]
+pub struct Blobs {
+    disk: Arc<Disk>,
+}
+
+/// Proof that the store holds content that hashes to this digest: it was hashed on its way to where
+/// it lies. Only this crate makes one, and nothing can be linked into a repository without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    digest: Digest,
+    size: u64,
+}
+
+/// Published content, open for reading at any offset.
+#[derive(Debug)]
+pub struct BlobFile {
+    /// The file.
+    pub file: File,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Blobs {
+    /// The blobs below a data directory.
+    pub fn new(disk: Arc<Disk>) -> Blobs {
+        Blobs { disk }
+    }
+
+    /// Opens content for reading, or `None` if it isn't there.
+    pub fn open(&self, digest: &Digest) -> Result<Option<BlobFile>, StorageError> {
+        let opened = self.disk.open_file(&data_path(digest))?;
+        let opened = opened.filter(|(_, stat)| may_be(digest, stat.size));
+        Ok(opened.map(|(file, stat)| BlobFile { file, size: stat.size }))
+    }
+
+    /// Whether content is published, with its size.
+    pub fn find(&self, digest: &Digest) -> Result<Option<Verified>, StorageError> {
+        let stat = self.disk.stat(&data_path(digest))?.filter(|stat| may_be(digest, stat.size));
+        Ok(stat.map(|stat| Verified { digest: *digest, size: stat.size }))
+    }
+
+    /// The bytes of small content, hashed again: damaged bytes are an error and never served.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = data_path(digest);
+        let Some(bytes) = self.disk.read(&path, limit)? else { return Ok(None) };
+        if Digest::of(digest.algorithm(), &bytes) != *digest {
+            return Err(StorageError::Corrupt { digest: *digest, path: self.disk.root().join(path) });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Publishes small content; durable when this returns.
+    pub fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<Verified, StorageError> {
+        let found = Digest::of(digest.algorithm(), bytes);
+        if found != *digest {
+            return Err(StorageError::DigestMismatch { expected: *digest, found });
+        }
+        self.disk.put(&data_path(digest), bytes)?;
+        Ok(Verified { digest: *digest, size: bytes.len() as u64 })
+    }
+
+    /// Publishes a staged file under the digest it must have; durable when this returns.
+    ///
+    /// Content that is there already is replaced by the same bytes: a push mends a file that was
+    /// damaged on disk. On a digest mismatch the staged file stays as it is, so that the client may
+    /// try again. After a failed sync it is removed: what the disk holds of it can't be known.
+    pub fn publish(&self, staged: Staged, expected: &Digest) -> Result<Verified, StorageError> {
+        let staged = if staged.algorithm() == expected.algorithm() && staged.is_untouched()? {
+            staged
+        } else {
+            // Hashed by another algorithm than it is named by, or written by another program since it
+            // was hashed: read it once more.
+            let path = staged.path().to_owned();
+            drop(staged);
+            Staged::reopen(&self.disk, &path, expected.algorithm())?.ok_or_else(|| {
+                let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+                StorageError::io(crate::error::DiskOperation::Open, &path, gone)
+            })?
+        };
+        let found = staged.hasher().finish();
+        if found != *expected {
+            return Err(StorageError::DigestMismatch { expected: *expected, found });
+        }
+        staged.sync().inspect_err(|_| self.disk.discard(staged.path()))?;
+        self.disk.publish(staged.path(), &data_path(expected))?;
+        Ok(Verified { digest: *expected, size: staged.length() })
+    }
+}
+
+impl Verified {
+    /// The content's digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The content's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// Whether a file of this size can hold this content. A crash of another registry leaves empty files;
+/// taken for absent, they are mended by the next push.
+fn may_be(digest: &Digest, size: u64) -> bool {
+    size > 0 || *digest == Digest::of(digest.algorithm(), b"")
+}
+
+fn data_path(digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    let shard = hex.get(..2).unwrap_or_default();
+    Path::new("docker/registry/v2/blobs")
+        .join(digest.algorithm().as_str())
+        .join(shard)
+        .join(&hex)
+        .join("data")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! Bytes on disk: staged, hashed, verified, published.
+//!
+//! This crate is the only place in Larder that renames, syncs and unlinks. What goes through it is
+//! durable when the call returns: a file is written beside its place, synced, renamed, and the
+//! directory that names it is synced. `clippy.toml` keeps the other crates from going around it.
+//!
+//! Every function here blocks. `larder-core` calls them from blocking threads, a whole mutation in
+//! one go, so that a client that leaves can't leave a mutation half done.
+//!
+//! Two things are deliberately not synced: upload sessions in progress (nobody was told that their
+//! bytes are safe) and the index (it is derived from the files).
+
+mod disk;
+mod root;
+mod directory_syncs;
+mod blobs;
+mod staged;
+mod replace;
+mod error;
+pub mod hook;
+
+pub use blobs::{BlobFile, Blobs, Verified};
+pub use disk::{Disk, Entry, Stat};
+pub use error::{DiskOperation, StorageError};
+pub use replace::replace_file;
+pub use staged::Staged;
