@@ -1,0 +1,431 @@
+//! The index: SQLite beside the files, derived from them and disposable.
+//!
+//! Nothing is synced on commit (`synchronous = NORMAL` in WAL mode): a loss of power may take the
+//! latest rows but not the file's consistency, and reconciling brings them back.
+
+mod rows;
+mod schema;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use larder_oci::{Descriptor, Digest, Manifest, RepoName, Tag};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use crate::error::MetaError;
+use crate::listing::{Listing, Page};
+
+pub(crate) use rows::{Changes, ManifestRow, TagRow};
+use rows::{blob_of, digest_column};
+
+/// Read connections that are kept for the next reader; more may be open for a moment.
+const IDLE_READERS: usize = 8;
+
+/// The index as sorted text, one line per row: equal for equal content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSnapshot {
+    /// One line per row, sorted.
+    pub rows: Vec<String>,
+}
+
+pub(crate) struct Index {
+    path: PathBuf,
+    // Closed before the writer: the last one to close folds the journal in, which readers can't.
+    readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Connection>,
+}
+
+impl Index {
+    pub(crate) fn open(path: &Path) -> Result<Index, MetaError> {
+        let (writer, path) = schema::open_or_replace(path)
+            .map_err(|source| MetaError::Index { path: path.to_owned(), source })?;
+        Ok(Index { path, writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    // Changes of one thing, after its files.
+
+    pub(crate) fn add_blob(&self, repository: &RepoName, digest: &Digest) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, true)?;
+            insert_blob(transaction, id, digest)
+        })
+    }
+
+    pub(crate) fn remove_blob(&self, repository: &RepoName, digest: &Digest) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, true)?;
+            delete_blob(transaction, id, digest)
+        })
+    }
+
+    pub(crate) fn put_manifest(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        size: u64,
+        manifest: Option<&Manifest>,
+        tags: &[TagRow],
+    ) -> Result<(), MetaError> {
+        let row = ManifestRow::new(*digest, size, manifest);
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, true)?;
+            insert_manifest(transaction, id, &row)?;
+            tags.iter().try_for_each(|tag| insert_tag(transaction, id, tag))
+        })
+    }
+
+    pub(crate) fn remove_tag(&self, repository: &RepoName, tag: &Tag) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, true)?;
+            delete_tag(transaction, id, tag)
+        })
+    }
+
+    pub(crate) fn remove_manifest(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        tags: &[Tag],
+    ) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, true)?;
+            tags.iter().try_for_each(|tag| delete_tag(transaction, id, tag))?;
+            delete_manifest(transaction, id, digest)
+        })
+    }
+
+    // Reconciling.
+
+    pub(crate) fn apply(
+        &self,
+        repository: &RepoName,
+        listed: bool,
+        changes: &Changes,
+    ) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let id = repository_id(transaction, repository, listed)?;
+            transaction.execute("UPDATE repositories SET listed = ?2 WHERE id = ?1", params![id, listed])?;
+            changes.removed_tags.iter().try_for_each(|tag| delete_tag(transaction, id, tag))?;
+            changes
+                .removed_manifests
+                .iter()
+                .try_for_each(|digest| delete_manifest(transaction, id, digest))?;
+            changes.removed_blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))?;
+            changes.manifests.iter().try_for_each(|row| insert_manifest(transaction, id, row))?;
+            changes.tags.iter().try_for_each(|row| insert_tag(transaction, id, row))?;
+            changes.blobs.iter().try_for_each(|digest| insert_blob(transaction, id, digest))
+        })
+    }
+
+    /// Adds repositories by name; `true` beside a name means that the catalog lists it.
+    pub(crate) fn add_names(&self, names: &[(RepoName, bool)]) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            names.iter().try_for_each(|(name, listed)| repository_id(transaction, name, *listed).map(|_| ()))
+        })
+    }
+
+    pub(crate) fn remove_repository(&self, name: &RepoName) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let known: Option<i64> = transaction
+                .prepare_cached("SELECT id FROM repositories WHERE name = ?1")?
+                .query_row([name.as_str()], |row| row.get(0))
+                .optional()?;
+            let Some(id) = known else { return Ok(()) };
+            for table in schema::TABLES_OF_A_REPOSITORY {
+                transaction.execute(&format!("DELETE FROM {table} WHERE repository = ?1"), [id])?;
+            }
+            transaction.execute("DELETE FROM repositories WHERE id = ?1", [id]).map(|_| ())
+        })
+    }
+
+    pub(crate) fn tag_rows(&self, repository: &RepoName) -> Result<Vec<TagRow>, MetaError> {
+        self.rows(
+            "SELECT tags.name, digest, modified, inode FROM tags JOIN repositories ON id = repository
+             WHERE repositories.name = ?1",
+            [repository.as_str()],
+            TagRow::read,
+        )
+    }
+
+    pub(crate) fn manifest_digests(&self, repository: &RepoName) -> Result<HashSet<Digest>, MetaError> {
+        let digests = self.rows(
+            "SELECT digest FROM manifests JOIN repositories ON id = repository WHERE name = ?1",
+            [repository.as_str()],
+            |row| digest_column(row, 0),
+        )?;
+        Ok(digests.into_iter().collect())
+    }
+
+    pub(crate) fn blob_digests(&self, repository: &RepoName) -> Result<HashSet<Digest>, MetaError> {
+        let digests = self.rows(
+            "SELECT digest FROM blobs JOIN repositories ON id = repository WHERE name = ?1",
+            [repository.as_str()],
+            |row| digest_column(row, 0),
+        )?;
+        Ok(digests.into_iter().collect())
+    }
+
+    // Questions. Each reads a page through an index of its own.
+
+    pub(crate) fn tags(
+        &self,
+        repository: &RepoName,
+        page: &Page<String>,
+    ) -> Result<Listing<String>, MetaError> {
+        let names = self.rows(
+            "SELECT name FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)
+             AND name > ?2 ORDER BY name LIMIT ?3",
+            params![repository.as_str(), page.after.as_deref().unwrap_or_default(), one_more(page.limit)],
+            |row| row.get(0),
+        )?;
+        Ok(Listing::cut(names, page.limit))
+    }
+
+    pub(crate) fn tags_of(&self, repository: &RepoName, digest: &Digest) -> Result<Vec<Tag>, MetaError> {
+        let names: Vec<String> = self.rows(
+            "SELECT name FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)
+             AND digest = ?2 ORDER BY name",
+            params![repository.as_str(), blob_of(digest)],
+            |row| row.get(0),
+        )?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    pub(crate) fn catalog(&self, page: &Page<String>) -> Result<Listing<String>, MetaError> {
+        let names = self.rows(
+            "SELECT name FROM repositories WHERE listed = 1 AND name > ?1 ORDER BY name LIMIT ?2",
+            params![page.after.as_deref().unwrap_or_default(), one_more(page.limit)],
+            |row| row.get(0),
+        )?;
+        Ok(Listing::cut(names, page.limit))
+    }
+
+    pub(crate) fn all_names(&self) -> Result<Vec<RepoName>, MetaError> {
+        let names: Vec<String> =
+            self.rows("SELECT name FROM repositories ORDER BY name", [], |row| row.get(0))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    pub(crate) fn repositories_with_blob(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<RepoName>, MetaError> {
+        let names: Vec<String> = self.rows(
+            "SELECT name FROM blobs JOIN repositories ON id = repository WHERE digest = ?1 LIMIT ?2",
+            params![blob_of(digest), i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
+        )?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    pub(crate) fn parents(&self, repository: &RepoName, child: &Digest) -> Result<Vec<Digest>, MetaError> {
+        self.rows(
+            "SELECT DISTINCT parent FROM edges WHERE child = ?2
+             AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY parent",
+            params![repository.as_str(), blob_of(child)],
+            |row| digest_column(row, 0),
+        )
+    }
+
+    pub(crate) fn referrers(
+        &self,
+        repository: &RepoName,
+        subject: &Digest,
+        artifact_types: &[String],
+        page: &Page<Digest>,
+    ) -> Result<Listing<Descriptor>, MetaError> {
+        let after = page.after.as_ref().map(blob_of).unwrap_or_default();
+        let limit = one_more(page.limit);
+        let mut found = Vec::new();
+        if artifact_types.is_empty() {
+            found = self.rows(
+                "SELECT descriptor FROM manifests WHERE subject = ?2 AND digest > ?3
+                 AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY digest LIMIT ?4",
+                params![repository.as_str(), blob_of(subject), after, limit],
+                rows::descriptor,
+            )?;
+        }
+        for kind in artifact_types.iter().collect::<HashSet<_>>() {
+            found.extend(self.rows(
+                "SELECT descriptor FROM manifests WHERE subject = ?2 AND digest > ?3 AND artifact_type = ?5
+                 AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY digest LIMIT ?4",
+                params![repository.as_str(), blob_of(subject), after, limit, kind],
+                rows::descriptor,
+            )?);
+        }
+        let mut descriptors: Vec<Descriptor> = found.into_iter().flatten().collect();
+        descriptors.sort_by_key(|descriptor| descriptor.digest);
+        Ok(Listing::cut(descriptors, page.limit))
+    }
+
+    /// Whether the repository's manifest `digest` names `subject` as its subject.
+    pub(crate) fn is_referrer(
+        &self,
+        repository: &RepoName,
+        subject: &Digest,
+        digest: &Digest,
+    ) -> Result<bool, MetaError> {
+        let found = self.rows(
+            "SELECT 1 FROM manifests WHERE digest = ?3 AND subject = ?2
+             AND repository = (SELECT id FROM repositories WHERE name = ?1)",
+            params![repository.as_str(), blob_of(subject), blob_of(digest)],
+            |_| Ok(()),
+        )?;
+        Ok(!found.is_empty())
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<IndexSnapshot, MetaError> {
+        let mut lines = Vec::new();
+        for query in schema::SNAPSHOT {
+            lines.extend(self.rows(query, [], |row| row.get::<_, String>(0))?);
+        }
+        lines.sort();
+        Ok(IndexSnapshot { rows: lines })
+    }
+
+    // The connections.
+
+    fn write<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, MetaError> {
+        let mut writer = lock(&self.writer);
+        let run = || -> rusqlite::Result<T> {
+            let transaction = writer.transaction()?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|source| self.failed(source))
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, MetaError> {
+        let idle = lock(&self.readers).pop();
+        let run = || -> rusqlite::Result<Vec<T>> {
+            let reader = match idle {
+                Some(reader) => reader,
+                None => schema::open_reader(&self.path)?,
+            };
+            let rows = reader.prepare_cached(query)?.query_map(parameters, read)?.collect();
+            let mut readers = lock(&self.readers);
+            if readers.len() < IDLE_READERS {
+                readers.push(reader);
+            }
+            rows
+        };
+        run().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> MetaError {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        if matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) {
+            // Pulls and pushes go on without it; the next start builds a new one.
+            tracing::error!(
+                path = %self.path.display(), error = %source,
+                "the index is damaged and is set aside; restart to have it built again from the files"
+            );
+            schema::set_aside(&self.path);
+        }
+        MetaError::Index { path: self.path.clone(), source }
+    }
+}
+
+/// The repository's number; a new one if it has none yet. Once listed it stays so until its
+/// directory is gone, as in registry:2.
+fn repository_id(transaction: &Transaction<'_>, name: &RepoName, listed: bool) -> rusqlite::Result<i64> {
+    let known: Option<(i64, bool)> = transaction
+        .prepare_cached("SELECT id, listed FROM repositories WHERE name = ?1")?
+        .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match known {
+        Some((id, already)) => {
+            if listed && !already {
+                transaction.execute("UPDATE repositories SET listed = 1 WHERE id = ?1", [id])?;
+            }
+            Ok(id)
+        }
+        None => {
+            transaction.execute(
+                "INSERT INTO repositories (name, listed) VALUES (?1, ?2)",
+                params![name.as_str(), listed],
+            )?;
+            Ok(transaction.last_insert_rowid())
+        }
+    }
+}
+
+fn insert_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO blobs (digest, repository) VALUES (?1, ?2)")?
+        .execute(params![blob_of(digest), id])
+        .map(|_| ())
+}
+
+fn delete_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM blobs WHERE digest = ?1 AND repository = ?2")?
+        .execute(params![blob_of(digest), id])
+        .map(|_| ())
+}
+
+fn insert_tag(transaction: &Transaction<'_>, id: i64, row: &TagRow) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tags (repository, name, digest, modified, inode) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![id, row.tag.as_str(), blob_of(&row.digest), row.modified, row.inode])
+        .map(|_| ())
+}
+
+fn delete_tag(transaction: &Transaction<'_>, id: i64, tag: &Tag) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM tags WHERE repository = ?1 AND name = ?2")?
+        .execute(params![id, tag.as_str()])
+        .map(|_| ())
+}
+
+fn insert_manifest(transaction: &Transaction<'_>, id: i64, row: &ManifestRow) -> rusqlite::Result<()> {
+    delete_manifest(transaction, id, &row.digest)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO manifests (repository, digest, size, subject, artifact_type, descriptor)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            id,
+            blob_of(&row.digest),
+            row.size,
+            row.subject.as_ref().map(blob_of),
+            row.artifact_type,
+            row.descriptor
+        ])?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO edges (repository, parent, child, role) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (role, child) in &row.edges {
+        insert.execute(params![id, blob_of(&row.digest), blob_of(child), role])?;
+    }
+    Ok(())
+}
+
+fn delete_manifest(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
+    for query in [
+        "DELETE FROM edges WHERE repository = ?1 AND parent = ?2",
+        "DELETE FROM manifests WHERE repository = ?1 AND digest = ?2",
+    ] {
+        transaction.prepare_cached(query)?.execute(params![id, blob_of(digest)])?;
+    }
+    Ok(())
+}
+
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

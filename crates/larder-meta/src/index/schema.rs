@@ -1,0 +1,154 @@
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// Changes whenever the tables do; an index of another version is thrown away and built again.
+const VERSION: i64 = 1;
+
+/// How long a connection waits for another one's transaction.
+const BUSY: Duration = Duration::from_secs(30);
+
+const TABLES: &str = "
+    CREATE TABLE repositories (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        -- Whether the catalog shows it: it has, or has had, a blob or a manifest, as in registry:2.
+        listed INTEGER NOT NULL
+    );
+    CREATE INDEX repositories_listed ON repositories (name) WHERE listed = 1;
+
+    -- A digest is a byte for its algorithm and the hash.
+    CREATE TABLE tags (
+        repository INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        -- Of the link file: another one means that somebody else has moved the tag.
+        modified INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        PRIMARY KEY (repository, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX tags_by_digest ON tags (repository, digest);
+
+    CREATE TABLE manifests (
+        repository INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        size INTEGER NOT NULL,
+        -- The rest only for manifests that have a subject; the descriptor is what a referrers list shows.
+        subject BLOB,
+        artifact_type TEXT,
+        descriptor TEXT,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+    CREATE INDEX referrers ON manifests (repository, subject, digest) WHERE subject IS NOT NULL;
+    CREATE INDEX referrers_by_type ON manifests (repository, subject, artifact_type, digest)
+        WHERE subject IS NOT NULL;
+
+    CREATE TABLE edges (
+        repository INTEGER NOT NULL,
+        parent BLOB NOT NULL,
+        child BLOB NOT NULL,
+        role INTEGER NOT NULL,
+        PRIMARY KEY (repository, parent, child, role)
+    ) WITHOUT ROWID;
+    CREATE INDEX edges_by_child ON edges (child, repository);
+
+    CREATE TABLE blobs (
+        digest BLOB NOT NULL,
+        repository INTEGER NOT NULL,
+        PRIMARY KEY (digest, repository)
+    ) WITHOUT ROWID;
+    CREATE INDEX blobs_by_repository ON blobs (repository, digest);
+";
+
+/// Every table with a `repository` column.
+pub(super) const TABLES_OF_A_REPOSITORY: [&str; 4] = ["tags", "manifests", "edges", "blobs"];
+
+/// Everything that the index says, without numbers that depend on the order of events.
+pub(super) const SNAPSHOT: [&str; 5] = [
+    "SELECT 'repository ' || name || ' listed=' || listed FROM repositories",
+    "SELECT 'tag ' || r.name || ':' || t.name || ' ' || hex(digest) || ' ' || modified || ' ' || inode
+     FROM tags t JOIN repositories r ON id = repository",
+    "SELECT 'manifest ' || name || ' ' || hex(digest) || ' ' || size || ' ' || coalesce(hex(subject), '-')
+     || ' ' || coalesce(artifact_type, '-') || ' ' || coalesce(descriptor, '-')
+     FROM manifests JOIN repositories ON id = repository",
+    "SELECT 'edge ' || name || ' ' || hex(parent) || ' ' || role || ' ' || hex(child)
+     FROM edges JOIN repositories ON id = repository",
+    "SELECT 'blob ' || name || ' ' || hex(digest) FROM blobs JOIN repositories ON id = repository",
+];
+
+/// Opens the index for writing, and says where it is. One that is damaged or of another version is
+/// set aside or replaced: all of it can be read again from the files. Where no file can be written,
+/// on a full or read-only disk, it is kept in memory: pulls don't need it, so they must not wait for it.
+pub(super) fn open_or_replace(path: &Path) -> rusqlite::Result<(Connection, PathBuf)> {
+    let first = match open_writer(path) {
+        Ok(connection) => return Ok((connection, path.to_owned())),
+        Err(error) => error,
+    };
+    let damaged = matches!(
+        first.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    );
+    if damaged {
+        tracing::warn!(
+            path = %path.display(), error = %first,
+            "the index is damaged; it is set aside and built again from the files"
+        );
+        set_aside(path);
+        if let Ok(connection) = open_writer(path) {
+            return Ok((connection, path.to_owned()));
+        }
+    }
+    tracing::error!(
+        path = %path.display(), error = %first,
+        "the index can't be written; it is kept in memory until the next start. Is the disk full?"
+    );
+    static MEMORIES: AtomicU64 = AtomicU64::new(0);
+    let number = MEMORIES.fetch_add(1, Ordering::Relaxed);
+    let memory = PathBuf::from(format!("file:larder-index-{number}?mode=memory&cache=shared"));
+    open_writer(&memory).map(|connection| (connection, memory))
+}
+
+fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != VERSION {
+        if version != 0 {
+            drop(connection);
+            set_aside(path);
+            return open_writer(path);
+        }
+        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    }
+    Ok(connection)
+}
+
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+    )?;
+    connection.busy_timeout(BUSY)?;
+    // Counts only for an index in memory, whose readers would else be turned away during a write.
+    connection.pragma_update(None, "read_uncommitted", true)?;
+    Ok(connection)
+}
+
+/// Moves an index that can't be used out of the way, with its journals. What can't be moved is
+/// reported by the open that follows.
+#[expect(clippy::disallowed_methods, reason = "the index is derived: its files need no durable rename")]
+pub(super) fn set_aside(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let name = |extra: &str| {
+            let mut text = path.as_os_str().to_owned();
+            text.push(suffix);
+            text.push(extra);
+            PathBuf::from(text)
+        };
+        let _ = std::fs::rename(name(""), name(".unusable"));
+    }
+}

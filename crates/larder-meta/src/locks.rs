@@ -1,0 +1,109 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use larder_oci::{Digest, RepoName};
+
+/// What this process knows of each repository that it has touched.
+#[derive(Default)]
+pub(crate) struct Repositories {
+    known: Mutex<HashMap<RepoName, Arc<Repository>>>,
+}
+
+/// Manifests whose bytes were gone or damaged when their repository was read, and these repositories.
+#[derive(Default)]
+pub(crate) struct Unreadable {
+    noted: Mutex<HashMap<Digest, HashSet<RepoName>>>,
+}
+
+impl Unreadable {
+    pub(crate) fn note(&self, digest: &Digest, name: &RepoName) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.entry(*digest).or_default().insert(name.clone());
+    }
+
+    /// The repositories that lacked this content, and do no longer.
+    pub(crate) fn take(&self, digest: &Digest) -> HashSet<RepoName> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(digest).unwrap_or_default()
+    }
+}
+
+/// One repository's lock, and whether its index rows are believed.
+///
+/// Blob links are written under a shared lock, because they don't depend on each other; manifests
+/// and tags are written, and files and index compared, under an exclusive one.
+#[derive(Default)]
+pub(crate) struct Repository {
+    lock: RwLock<()>,
+    reconciled: AtomicBool,
+    doubts: AtomicU64,
+}
+
+/// Whether this process has walked the directory for repository names.
+#[derive(Default)]
+pub(crate) struct NamesWalked {
+    done: AtomicBool,
+    walking: Mutex<()>,
+}
+
+impl NamesWalked {
+    /// Runs the walk unless it was done; whoever asks meanwhile waits for it.
+    pub(crate) fn once<E>(&self, walk: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let _walking = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Set before the walk: a change that is forgotten during it makes the next one necessary.
+        if self.done.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        walk().inspect_err(|_| self.forget())
+    }
+
+    /// Takes no lock: who calls this holds a repository's, and the walk takes those.
+    pub(crate) fn forget(&self) {
+        self.done.store(false, Ordering::Release);
+    }
+}
+
+impl Repositories {
+    /// The repository's state; one value for all who ask. At most one per repository on disk.
+    pub(crate) fn get(&self, name: &RepoName) -> Arc<Repository> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(repository) = known.get(name) {
+            return Arc::clone(repository);
+        }
+        Arc::clone(known.entry(name.clone()).or_default())
+    }
+}
+
+impl Repository {
+    pub(crate) fn share(&self) -> RwLockReadGuard<'_, ()> {
+        self.lock.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn exclude(&self) -> RwLockWriteGuard<'_, ()> {
+        self.lock.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_reconciled(&self) -> bool {
+        self.reconciled.load(Ordering::Acquire)
+    }
+
+    /// The rows may lack something from here on: they are compared with the files before they are used.
+    pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.reconciled.store(false, Ordering::SeqCst);
+    }
+
+    /// What to hand to [`believe`](Repository::believe) once rows and files have been compared.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::SeqCst)
+    }
+
+    /// The rows equal the files, unless somebody has had a doubt since `doubts` was read. Only now may
+    /// others use them: whoever comes during the comparison waits for the lock.
+    pub(crate) fn believe(&self, doubts: u64) {
+        self.reconciled.store(true, Ordering::SeqCst);
+        if self.doubts() != doubts {
+            self.reconciled.store(false, Ordering::SeqCst);
+        }
+    }
+}

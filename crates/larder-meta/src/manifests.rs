@@ -1,0 +1,156 @@
+use std::path::{Path, PathBuf};
+
+use larder_oci::{Digest, Manifest, RepoName, Tag};
+use larder_storage::{Stat, Verified};
+
+use crate::error::MetaError;
+use crate::index::TagRow;
+use crate::layout;
+use crate::store::{MetaStore, directory_of};
+
+/// A manifest to be put into a repository. Its bytes are published already.
+pub struct PutManifest<'a> {
+    /// The repository.
+    pub repository: &'a RepoName,
+    /// The manifest's bytes in the store.
+    pub content: &'a Verified,
+    /// What they say.
+    pub manifest: &'a Manifest,
+    /// The tags that are to point at it; may be none.
+    pub tags: &'a [Tag],
+    /// What must hold of each tag for anything to happen.
+    pub precondition: Precondition,
+}
+
+/// A condition on a tag, checked in the same step as the tag is moved (RFC 9110 section 13.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// None.
+    Always,
+    /// `If-None-Match: *`: the tag must not exist.
+    Absent,
+    /// `If-Match: *`: the tag must exist.
+    Present,
+    /// `If-Match: "<digest>", …`: the tag must point at one of these.
+    PointsAtOneOf(Vec<Digest>),
+    /// `If-None-Match: "<digest>", …`: the tag must point at none of these.
+    PointsAtNoneOf(Vec<Digest>),
+}
+
+/// What came of a put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The manifest and its tags are in place and durable.
+    Stored,
+    /// Nothing was changed: this tag points elsewhere than the precondition allows.
+    PreconditionFailed {
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        current: Option<Digest>,
+    },
+}
+
+impl Precondition {
+    fn holds(&self, current: Option<&Digest>) -> bool {
+        match self {
+            Precondition::Always => true,
+            Precondition::Absent => current.is_none(),
+            Precondition::Present => current.is_some(),
+            Precondition::PointsAtOneOf(digests) => current.is_some_and(|digest| digests.contains(digest)),
+            Precondition::PointsAtNoneOf(digests) => !current.is_some_and(|digest| digests.contains(digest)),
+        }
+    }
+}
+
+impl MetaStore {
+    /// Puts a manifest into a repository and moves tags to it; durable when this returns.
+    ///
+    /// The revision and the tags' history are on disk before any tag moves: a tag that was
+    /// acknowledged never points at something that a loss of power may take.
+    pub fn put_manifest(&self, put: &PutManifest<'_>) -> Result<PutOutcome, MetaError> {
+        self.content_is_there(put.content);
+        let state = self.repositories.get(put.repository);
+        let _excluded = state.exclude();
+        if put.precondition != Precondition::Always {
+            for tag in put.tags {
+                let current = self.tag(put.repository, tag)?;
+                if !put.precondition.holds(current.as_ref()) {
+                    return Ok(PutOutcome::PreconditionFailed { tag: tag.clone(), current });
+                }
+            }
+        }
+        let digest = put.content.digest();
+        let link = digest.to_string();
+        let mut first = vec![layout::revision_link(put.repository, digest)];
+        first.extend(put.tags.iter().map(|tag| layout::tag_history_link(put.repository, tag, digest)));
+        let currents: Vec<PathBuf> =
+            put.tags.iter().map(|tag| layout::tag_current(put.repository, tag)).collect();
+        let stats = self.change_files(&state, || {
+            self.put_links(&first, &link)?;
+            self.put_links(&currents, &link)
+        })?;
+        let rows: Vec<TagRow> =
+            put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat)).collect();
+        self.note_in_index(put.repository, &state, |index| {
+            index.put_manifest(put.repository, digest, put.content.size(), Some(put.manifest), &rows)
+        });
+        Ok(PutOutcome::Stored)
+    }
+
+    /// Removes a tag; the manifest stays. `false` if there was no such tag.
+    pub fn delete_tag(&self, repository: &RepoName, tag: &Tag) -> Result<bool, MetaError> {
+        let current = layout::tag_current(repository, tag);
+        if self.disk.stat(&current)?.is_none() {
+            return Ok(false);
+        }
+        let state = self.repositories.get(repository);
+        let _excluded = state.exclude();
+        if self.disk.stat(&current)?.is_none() {
+            return Ok(false);
+        }
+        self.change_files(&state, || Ok(self.disk.remove_tree(&layout::tag(repository, tag))?))?;
+        self.note_in_index(repository, &state, |index| index.remove_tag(repository, tag));
+        Ok(true)
+    }
+
+    /// Removes a manifest and every tag that points at it; the bytes stay. Gives the removed tags, or
+    /// `None` if the repository has no such manifest.
+    pub fn delete_manifest(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Tag>>, MetaError> {
+        if self.manifest(repository, digest)?.is_none() {
+            return Ok(None);
+        }
+        let state = self.repositories.get(repository);
+        let _excluded = state.exclude();
+        // Under the lock that the tags are removed under: a tag that the index doesn't know would stay.
+        self.reconcile_excluded(repository, &state)?;
+        let tags = self.index.tags_of(repository, digest)?;
+        let link = layout::revision_link(repository, digest);
+        let mut removed = Vec::new();
+        let was_there = self.change_files(&state, || {
+            for tag in tags {
+                // Tags first: a tag without its manifest would be a lie, a manifest without tags is none.
+                if self.tag(repository, &tag)? == Some(*digest) {
+                    self.disk.remove_tree(&layout::tag(repository, &tag))?;
+                    removed.push(tag);
+                }
+            }
+            Ok(self.disk.remove_file(&link)?)
+        })?;
+        if !was_there && removed.is_empty() {
+            return Ok(None);
+        }
+        self.disk.remove_directory_if_empty(&directory_of(&link));
+        self.note_in_index(repository, &state, |index| index.remove_manifest(repository, digest, &removed));
+        Ok(Some(removed))
+    }
+
+    fn put_links(&self, paths: &[PathBuf], link: &str) -> Result<Vec<Stat>, MetaError> {
+        let files: Vec<(&Path, &[u8])> = paths.iter().map(|path| (path.as_path(), link.as_bytes())).collect();
+        Ok(self.disk.put_all(&files)?)
+    }
+}

@@ -1,0 +1,217 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_oci::{Algorithm, Digest, RepoName, Tag};
+use larder_storage::{Blobs, Disk, Verified};
+
+use crate::error::MetaError;
+use crate::index::{Index, IndexSnapshot};
+use crate::layout;
+use crate::locks::{NamesWalked, Repositories, Repository, Unreadable};
+
+/// The repositories below a data directory.
+pub struct MetaStore {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) blobs: Blobs,
+    pub(crate) index: Index,
+    pub(crate) repositories: Repositories,
+    pub(crate) names_walked: NamesWalked,
+    pub(crate) unreadable: Unreadable,
+}
+
+impl MetaStore {
+    /// Opens the index, or makes a new one if it can't be used. Reads no repository yet.
+    pub fn open(disk: Arc<Disk>, blobs: Blobs) -> Result<MetaStore, MetaError> {
+        let index = Index::open(&disk.root().join(layout::INDEX))?;
+        let (repositories, names_walked) = (Repositories::default(), NamesWalked::default());
+        Ok(MetaStore { disk, blobs, index, repositories, names_walked, unreadable: Unreadable::default() })
+    }
+
+    // Pulling: answered from the files alone.
+
+    /// What a tag points at, or `None` if there is no such tag.
+    pub fn tag(&self, repository: &RepoName, tag: &Tag) -> Result<Option<Digest>, MetaError> {
+        Ok(self.resolve_tag(repository, tag)?.map(|target| match target {
+            TagTarget::Linked(digest) | TagTarget::Healed(digest) => digest,
+        }))
+    }
+
+    /// As [`tag`](MetaStore::tag), telling whose word it is.
+    pub(crate) fn resolve_tag(
+        &self,
+        repository: &RepoName,
+        tag: &Tag,
+    ) -> Result<Option<TagTarget>, MetaError> {
+        let path = layout::tag_current(repository, tag);
+        match self.read_link(&path)? {
+            Link::Absent => Ok(None),
+            Link::To(digest) => Ok(Some(TagTarget::Linked(digest))),
+            // registry:2 truncates the file before it writes it, so a crash can leave it empty. The
+            // history link is written before, so the newest one is where the tag was going.
+            Link::Damaged(held) => match self.newest_in_history(repository, tag)? {
+                Some(digest) => {
+                    tracing::warn!(
+                        %repository, %tag, %digest, path = %path.display(),
+                        "a tag's link is damaged; serving the newest entry of its history"
+                    );
+                    Ok(Some(TagTarget::Healed(digest)))
+                }
+                None => Err(MetaError::DamagedLink { path, held }),
+            },
+        }
+    }
+
+    /// The content of a manifest that the repository holds under this digest, or `None`.
+    pub fn manifest(&self, repository: &RepoName, digest: &Digest) -> Result<Option<Digest>, MetaError> {
+        // The link says nothing that its name doesn't: a damaged or misdirected one can only have meant
+        // the digest that it is named by.
+        let stat = self.disk.stat(&layout::revision_link(repository, digest))?;
+        Ok(stat.filter(|stat| !stat.is_directory).map(|_| *digest))
+    }
+
+    /// The content of a blob that the repository holds under this digest, or `None`. It may be named
+    /// by another algorithm: registry:2 keeps a sha512 blob as an alias of its sha256.
+    pub fn blob(&self, repository: &RepoName, digest: &Digest) -> Result<Option<Digest>, MetaError> {
+        Ok(match self.read_link(&layout::layer_link(repository, digest))? {
+            Link::Absent => None,
+            Link::To(target) if target.algorithm() != digest.algorithm() => Some(target),
+            // As with manifests: bytes of another hash must never be served under this one.
+            Link::To(_) | Link::Damaged(_) => Some(*digest),
+        })
+    }
+
+    /// Every digest that a tag has pointed at and whose manifest is still there, newest first.
+    pub fn tag_history(&self, repository: &RepoName, tag: &Tag) -> Result<Vec<Digest>, MetaError> {
+        let mut entries = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let directory = layout::tag_history(repository, tag, algorithm);
+            for entry in self.disk.list(&directory)?.unwrap_or_default() {
+                let Some(digest) = layout::digest_of_directory(algorithm, &entry.name) else { continue };
+                let link = layout::tag_history_link(repository, tag, &digest);
+                if let Some(stat) = self.disk.stat(&link)?
+                    && self.manifest(repository, &digest)?.is_some()
+                {
+                    entries.push((stat.modified_nanoseconds, digest));
+                }
+            }
+        }
+        entries.sort_by(|left, right| right.cmp(left));
+        Ok(entries.into_iter().map(|(_, digest)| digest).collect())
+    }
+
+    // Blobs.
+
+    /// Makes verified content a blob of the repository; durable when this returns.
+    pub fn link_blob(&self, repository: &RepoName, content: &Verified) -> Result<(), MetaError> {
+        self.content_is_there(content);
+        let state = self.repositories.get(repository);
+        let _shared = state.share();
+        let digest = content.digest();
+        self.change_files(&state, || {
+            Ok(self.disk.put(&layout::layer_link(repository, digest), digest.to_string().as_bytes())?)
+        })?;
+        self.note_in_index(repository, &state, |index| index.add_blob(repository, digest));
+        Ok(())
+    }
+
+    /// Takes a blob out of the repository; the content stays. `false` if it wasn't in it.
+    pub fn unlink_blob(&self, repository: &RepoName, digest: &Digest) -> Result<bool, MetaError> {
+        let path = layout::layer_link(repository, digest);
+        if self.disk.stat(&path)?.is_none() {
+            return Ok(false);
+        }
+        let state = self.repositories.get(repository);
+        // Excluding: the same blob could be linked at this moment, and file and row must agree.
+        let _excluded = state.exclude();
+        if !self.change_files(&state, || Ok(self.disk.remove_file(&path)?))? {
+            return Ok(false);
+        }
+        self.disk.remove_directory_if_empty(&directory_of(&path));
+        self.note_in_index(repository, &state, |index| index.remove_blob(repository, digest));
+        Ok(true)
+    }
+
+    /// The index as sorted text, one line per row: equal for equal content.
+    pub fn index_snapshot(&self) -> Result<IndexSnapshot, MetaError> {
+        self.index.snapshot()
+    }
+
+    // Shared by the other files of this crate.
+
+    /// Carries a change that is already on disk over to the index. If that fails, nothing is lost:
+    /// the repository is reconciled again before its rows are used.
+    pub(crate) fn note_in_index(
+        &self,
+        name: &RepoName,
+        state: &Repository,
+        change: impl FnOnce(&Index) -> Result<(), MetaError>,
+    ) {
+        if let Err(error) = change(&self.index) {
+            self.doubt(state);
+            tracing::warn!(
+                repository = %name, error = %error, cause = ?std::error::Error::source(&error),
+                "the index could not be written; the repository will be read again from its files"
+            );
+        }
+    }
+
+    /// Runs a change of a repository's files. One that fails may have happened in part, so the
+    /// repository is reconciled again before its rows are used.
+    pub(crate) fn change_files<T>(
+        &self,
+        state: &Repository,
+        change: impl FnOnce() -> Result<T, MetaError>,
+    ) -> Result<T, MetaError> {
+        change().inspect_err(|_| self.doubt(state))
+    }
+
+    fn doubt(&self, state: &Repository) {
+        state.doubt();
+        // The catalog may lack it altogether.
+        self.names_walked.forget();
+    }
+
+    /// Content that some repository lacked when it was read may be there now: its rows lack a manifest.
+    pub(crate) fn content_is_there(&self, content: &Verified) {
+        for name in self.unreadable.take(content.digest()) {
+            self.repositories.get(&name).doubt();
+        }
+    }
+
+    pub(crate) fn read_link(&self, path: &Path) -> Result<Link, MetaError> {
+        let Some(bytes) = self.disk.read(path, layout::LONGEST_LINK)? else { return Ok(Link::Absent) };
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.trim().parse().map_or_else(|_| Link::Damaged(text.chars().take(40).collect()), Link::To))
+    }
+
+    fn newest_in_history(&self, repository: &RepoName, tag: &Tag) -> Result<Option<Digest>, MetaError> {
+        Ok(self.tag_history(repository, tag)?.first().copied())
+    }
+}
+
+/// Where a tag points.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TagTarget {
+    /// Its link file says so.
+    Linked(Digest),
+    /// Its link file is damaged; the newest entry of its history says so.
+    Healed(Digest),
+}
+
+/// What a link file says.
+pub(crate) enum Link {
+    /// There is no such file.
+    Absent,
+    /// It names this digest.
+    To(Digest),
+    /// It holds something else; this is its beginning.
+    Damaged(String),
+}
+
+/// Directories whose emptiness nobody needs once their link is gone.
+pub(crate) fn directory_of(link: &Path) -> PathBuf {
+    link.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+#[cfg(test)]
+mod tests;
