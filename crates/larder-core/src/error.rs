@@ -1,0 +1,159 @@
+use std::path::PathBuf;
+
+use larder_meta::MetaError;
+use larder_oci::{Digest, ManifestError, Reference, RepoName, Role, Tag, UploadId};
+use larder_storage::StorageError;
+
+/// Why the registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No such repository.
+    #[error("the repository {repository} does not exist here; push an image to create it")]
+    RepositoryUnknown {
+        /// Its name.
+        repository: RepoName,
+    },
+    /// No such manifest.
+    #[error("{repository} has no manifest {reference}")]
+    ManifestUnknown {
+        /// The repository asked.
+        repository: RepoName,
+        /// The tag or digest asked for.
+        reference: Reference,
+    },
+    /// No such blob.
+    #[error("{repository} has no blob {digest}")]
+    BlobUnknown {
+        /// The repository asked.
+        repository: RepoName,
+        /// The digest asked for.
+        digest: Digest,
+    },
+    /// No such upload session.
+    #[error(
+        "{repository} has no upload session {id}: it was finished, cancelled or purged; start a new one with POST"
+    )]
+    UploadUnknown {
+        /// The repository asked.
+        repository: RepoName,
+        /// The session asked for.
+        id: UploadId,
+    },
+    /// A newer request works on the session.
+    #[error("another request went on with the upload session {id}; this one was stopped")]
+    UploadTakenOver {
+        /// The session.
+        id: UploadId,
+    },
+    /// A chunk that doesn't begin where the session ends.
+    #[error(
+        "the chunk begins at byte {first} but the session holds {length} bytes: send from byte {length} on"
+    )]
+    ChunkOutOfOrder {
+        /// The session.
+        id: UploadId,
+        /// Where the chunk begins.
+        first: u64,
+        /// What the session holds.
+        length: u64,
+    },
+    /// A chunk of another length than it claims.
+    #[error("the chunk has {received} bytes, its Content-Range or Content-Length claims {claimed}")]
+    ChunkLength {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that were claimed.
+        claimed: u64,
+    },
+    /// Content that doesn't hash to the digest that the client gave.
+    #[error("the content hashes to {found}, not to {expected}; send it again")]
+    DigestMismatch {
+        /// The digest that the client gave.
+        expected: Digest,
+        /// The digest of what arrived.
+        found: Digest,
+    },
+    /// A manifest that can't be taken in.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestError),
+    /// A manifest over the limit.
+    #[error("the manifest has more than {limit} bytes, the most that a manifest may have here")]
+    ManifestTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A manifest that names content which the repository lacks.
+    #[error("{repository} lacks content that the manifest names; push it first")]
+    ReferencesUnknown {
+        /// The repository.
+        repository: RepoName,
+        /// Everything that is missing, in the manifest's order.
+        missing: Vec<MissingReference>,
+    },
+    /// A tag that doesn't point where the client's precondition says.
+    #[error("the precondition does not hold: {tag} points at {}", current.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string()))]
+    PreconditionFailed {
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        current: Option<Digest>,
+    },
+    /// Deleting is switched off.
+    #[error(
+        "deleting is switched off on this registry; its operator can allow it with storage.delete.enabled: true"
+    )]
+    DeletesDisabled,
+    /// Changing anything is switched off.
+    #[error("this registry is read-only at the moment (storage.maintenance.readonly)")]
+    ReadOnly,
+    /// The disk is full.
+    #[error("the registry's disk is full; its operator must free space or enlarge it")]
+    NoSpace(#[source] StorageError),
+    /// Stored content is damaged.
+    #[error("the stored content of {digest} is damaged and is not served; push it again to mend it")]
+    Corrupt {
+        /// Its digest.
+        digest: Digest,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk or the index failed; the source says how.
+    #[error("the registry could not read or write its data")]
+    Meta(#[source] MetaError),
+    /// A defect in Larder: a task that must not fail did.
+    #[error("an internal task failed")]
+    Internal(#[source] tokio::task::JoinError),
+}
+
+/// Content that a manifest names and its repository lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingReference {
+    /// What the manifest names it as.
+    pub role: Role,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+impl From<StorageError> for RegistryError {
+    fn from(error: StorageError) -> RegistryError {
+        match error {
+            StorageError::DigestMismatch { expected, found } => {
+                RegistryError::DigestMismatch { expected, found }
+            }
+            StorageError::Corrupt { digest, path } => RegistryError::Corrupt { digest, path },
+            error @ StorageError::NoSpace { .. } => RegistryError::NoSpace(error),
+            error @ (StorageError::Io { .. }
+            | StorageError::TooLarge { .. }
+            | StorageError::Locked { .. }) => RegistryError::Meta(MetaError::Storage(error)),
+        }
+    }
+}
+
+impl From<MetaError> for RegistryError {
+    fn from(error: MetaError) -> RegistryError {
+        match error {
+            MetaError::Storage(error) => error.into(),
+            error @ (MetaError::Index { .. } | MetaError::DamagedLink { .. }) => RegistryError::Meta(error),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The rules of the registry: pull, push, mount, delete, discover.
+//!
+//! This crate knows no HTTP and no configuration file, and takes no decision about who may do what:
+//! every operation demands an [`Access`](larder_oci::Access), the proof that the policy has allowed it.
+//!
+//! # Blocking and cancellation
+//!
+//! Storage and metadata block, so each operation here runs as one closure on a blocking thread. Such a
+//! closure runs to its end even if the future that waits for it is dropped: a client that leaves can't
+//! leave a mutation half done. Functions are cancel-safe in this sense unless they say otherwise.
+//!
+//! # Where the pull-through cache will stand
+//!
+//! A lookup that finds nothing returns `None` from [`Registry::manifest`] and [`Registry::blob`]; a
+//! cache is asked at these two places, before the `None` leaves.
+
+mod registry;
+mod pull;
+mod push;
+mod upload;
+mod delete;
+mod discover;
+mod maintenance;
+mod error;
+
+pub use error::{MissingReference, RegistryError};
+pub use larder_meta::{Listing, Page, Precondition};
+pub use maintenance::UploadPurging;
+pub use pull::{Blob, StoredManifest};
+pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
+pub use registry::{Environment, Registry, Settings};
+pub use upload::{UploadProgress, UploadWriter};

@@ -1,0 +1,126 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use larder_meta::MetaStore;
+use larder_storage::{Blobs, Disk};
+use tokio::sync::Semaphore;
+
+use crate::error::RegistryError;
+use crate::maintenance::UploadPurging;
+use crate::upload::Sessions;
+
+/// The registry. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Registry {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) blobs: Blobs,
+    pub(crate) meta: MetaStore,
+    pub(crate) sessions: Sessions,
+    /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
+    index_questions: Semaphore,
+    pub(crate) settings: Settings,
+    pub(crate) environment: Environment,
+}
+
+/// A question to the index may wait for a repository to be read. So many threads at most wait with
+/// it; the others of the runtime stay free for pulls and pushes.
+const INDEX_QUESTIONS_AT_ONCE: usize = 32;
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether manifests, tags and blobs may be deleted.
+    pub deletes: bool,
+    /// Whether nothing may be changed at all.
+    pub read_only: bool,
+    /// When abandoned upload sessions are removed.
+    pub upload_purging: UploadPurging,
+}
+
+/// Time and chance, passed in so that tests decide them.
+#[derive(Clone, Copy)]
+pub struct Environment {
+    /// The time.
+    pub now: fn() -> SystemTime,
+    /// Sixteen random bytes.
+    pub random: fn() -> [u8; 16],
+}
+
+impl Environment {
+    /// The machine's own.
+    pub fn system() -> Environment {
+        Environment { now: SystemTime::now, random: rand::random }
+    }
+}
+
+impl Registry {
+    /// Opens the data directory. Reads no repository: a large one is served at once.
+    pub fn open(
+        root: &Path,
+        settings: Settings,
+        environment: Environment,
+    ) -> Result<Registry, RegistryError> {
+        Registry::on(Arc::new(Disk::open(root)?), settings, environment)
+    }
+
+    /// A registry on an opened disk.
+    pub fn on(
+        disk: Arc<Disk>,
+        settings: Settings,
+        environment: Environment,
+    ) -> Result<Registry, RegistryError> {
+        let blobs = Blobs::new(Arc::clone(&disk));
+        let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
+        let sessions = Sessions::default();
+        let index_questions = Semaphore::new(INDEX_QUESTIONS_AT_ONCE);
+        let inner = Inner { disk, blobs, meta, sessions, index_questions, settings, environment };
+        Ok(Registry { inner: Arc::new(inner) })
+    }
+
+    /// Whether the data directory can be written right now.
+    pub async fn probe(&self) -> Result<(), RegistryError> {
+        self.blocking(|inner| Ok(inner.disk.probe()?)).await
+    }
+
+    /// The metadata, for tests that compare the index with its rebuild.
+    pub fn meta(&self) -> &MetaStore {
+        &self.inner.meta
+    }
+
+    /// Runs a closure to its end on a blocking thread, also if the caller stops waiting for it.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || work(&inner)).await.map_err(RegistryError::Internal)?
+    }
+}
+
+impl Registry {
+    /// As [`blocking`](Registry::blocking), for what may have to read a whole repository first.
+    pub(crate) async fn asking_the_index<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        // Never closed: it goes with the registry.
+        let _turn = self.inner.index_questions.acquire().await.ok();
+        self.blocking(work).await
+    }
+}
+
+impl Inner {
+    pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
+        if self.settings.read_only { Err(RegistryError::ReadOnly) } else { Ok(()) }
+    }
+
+    pub(crate) fn require_deletes(&self) -> Result<(), RegistryError> {
+        self.require_writable()?;
+        if self.settings.deletes { Ok(()) } else { Err(RegistryError::DeletesDisabled) }
+    }
+}
