@@ -1,0 +1,171 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::htpasswd::{HIGHEST_COST, LOWEST_COST};
+use crate::token::SigningKey;
+
+/// What can fail here; that somebody isn't who he says he is, is a [`Refusal`](crate::Refusal) instead.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The operator must make the file readable.
+    #[error("the users file {} can't be read: check that it exists and that larder may read it", path.display())]
+    UsersFileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The operator must mend the file. All mistakes are told at once.
+    #[error("{}", UsersFileMistake::listed(path, mistakes))]
+    UsersFileMistaken {
+        /// The file.
+        path: PathBuf,
+        /// In the order of the lines; at least one.
+        mistakes: Vec<UsersFileMistake>,
+    },
+    /// The user name, password or cost can't go into a users file: choose another.
+    #[error("{reason}")]
+    LoginUnusable {
+        /// What is wrong and what would be right.
+        reason: Cow<'static, str>,
+    },
+    /// The key file doesn't hold a key: restore it, or delete it and let everybody fetch new tokens.
+    #[error("a token key has {} bytes, this one has {found}", SigningKey::LENGTH)]
+    SigningKeyLength {
+        /// Bytes found.
+        found: usize,
+    },
+    /// Too many passwords wait for their check: come back later.
+    #[error("too many logins wait for their password check; try again in a moment")]
+    TooManyLogins,
+    /// Larder's own fault, or its end: nothing that a caller can heal.
+    #[error("{doing} failed")]
+    Broken {
+        /// What was being done.
+        doing: &'static str,
+        /// What came of it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// One line of a users file that can't stand. It never holds the line itself, which may be a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsersFileMistake {
+    /// From 1.
+    pub line: usize,
+    /// Whose line it is, where that can be told.
+    pub user: Option<String>,
+    /// What is wrong with it.
+    pub problem: LineProblem,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineProblem {
+    /// The bytes aren't UTF-8.
+    NotUtf8,
+    /// No `:` between user and hash.
+    NoColon,
+    /// Nothing stands before the `:`.
+    NoUser,
+    /// A password in another form than bcrypt.
+    OtherHash(HashKind),
+    /// It begins like bcrypt and goes on differently.
+    BrokenBcrypt,
+    /// The bcrypt cost would be no protection, or no end.
+    Cost(u32),
+}
+
+/// The forms of password that htpasswd files hold besides bcrypt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKind {
+    /// `$apr1$`, what `htpasswd` writes without `-B`.
+    Apr1,
+    /// `{SHA}`
+    Sha1,
+    /// `$1$`
+    Md5Crypt,
+    /// `$5$`
+    Sha256Crypt,
+    /// `$6$`
+    Sha512Crypt,
+    /// `$2x$`: bcrypt by a library whose hashes were wrong.
+    FaultyBcrypt,
+    /// Thirteen letters of the old `crypt(3)`.
+    UnixCrypt,
+    /// Anything else, or no hash at all.
+    PlainOrUnknown,
+}
+
+impl UsersFileMistake {
+    /// The most mistakes that one message lists; a file of the wrong kind has one in each line.
+    const MOST_LISTED: usize = 20;
+
+    fn listed(path: &std::path::Path, mistakes: &[UsersFileMistake]) -> String {
+        let mut text = String::new();
+        for mistake in mistakes.iter().take(Self::MOST_LISTED) {
+            let separator = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{separator}{} {mistake}", path.display()));
+        }
+        if let Some(more @ 1..) = mistakes.len().checked_sub(Self::MOST_LISTED) {
+            text.push_str(&format!("\n… and {more} more lines"));
+        }
+        text
+    }
+}
+
+impl fmt::Display for UsersFileMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        if let Some(user) = &self.user {
+            write!(f, ", user {user:?}")?;
+        }
+        write!(f, ": {}; ", self.problem)?;
+        match (&self.user, self.problem) {
+            // A name that a shell would take apart is left for the reader to quote.
+            (Some(user), _)
+                if user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte)) =>
+            {
+                write!(f, "set the password anew: larder user add {user}")
+            }
+            (Some(_), _) => f.write_str("set the password anew: larder user add <user>"),
+            (None, _) => f.write_str("delete the line and add the user: larder user add <user>"),
+        }
+    }
+}
+
+impl fmt::Display for LineProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineProblem::NotUtf8 => f.write_str("it is not UTF-8 text"),
+            LineProblem::NoColon => f.write_str("it has no `:` between user and password hash"),
+            LineProblem::NoUser => f.write_str("no user name stands before the `:`"),
+            LineProblem::OtherHash(kind) => {
+                write!(f, "the password is {}, and only bcrypt is accepted", kind.description())
+            }
+            LineProblem::BrokenBcrypt => f.write_str("the bcrypt hash is cut off or damaged"),
+            LineProblem::Cost(cost) => {
+                write!(f, "the bcrypt cost is {cost}, and it must be {LOWEST_COST} to {HIGHEST_COST}")
+            }
+        }
+    }
+}
+
+impl HashKind {
+    fn description(self) -> &'static str {
+        match self {
+            HashKind::Apr1 => "an MD5 hash ($apr1$, what `htpasswd` writes without -B)",
+            HashKind::Sha1 => "an SHA-1 hash ({SHA})",
+            HashKind::Md5Crypt => "an MD5 hash ($1$)",
+            HashKind::Sha256Crypt => "an SHA-256 crypt hash ($5$)",
+            HashKind::Sha512Crypt => "an SHA-512 crypt hash ($6$)",
+            HashKind::FaultyBcrypt => "a hash of a faulty bcrypt library ($2x$)",
+            HashKind::UnixCrypt => "an old crypt(3) hash",
+            HashKind::PlainOrUnknown => "plain text or an unknown kind of hash",
+        }
+    }
+}

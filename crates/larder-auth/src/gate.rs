@@ -1,0 +1,137 @@
+use std::sync::Arc;
+
+use larder_oci::Scope;
+
+use crate::challenge::{self, ChallengeError};
+use crate::clock::Clock;
+use crate::credentials::Credentials;
+use crate::identity::Identity;
+use crate::passwords::{Passwords, Verdict};
+use crate::policy::{Mode, Policy};
+use crate::refusal::Refusal;
+use crate::secret::Password;
+use crate::token::{SigningKey, Tokens};
+use crate::token_endpoint::TokenEndpoint;
+
+/// How clients prove who they are.
+pub enum AuthMode {
+    /// They don't: everybody may do everything.
+    Open,
+    /// By user and password with each request; users may do everything, others nothing. Basic can't
+    /// express anonymous access: docker gives up without credentials.
+    Basic {
+        /// The realm of the challenge, which clients show to the user.
+        realm: String,
+        /// The users.
+        passwords: Arc<Passwords>,
+    },
+    /// By a token of Larder's own service, or by user and password with each request (curl).
+    Token {
+        /// The service's name: issuer and audience of the tokens.
+        service: String,
+        /// The users.
+        passwords: Arc<Passwords>,
+        /// What signs the tokens.
+        key: SigningKey,
+        /// Who may do what.
+        mode: Mode,
+    },
+}
+
+/// Where every request is asked who it is.
+pub struct Gate {
+    method: Method,
+    policy: Policy,
+}
+
+enum Method {
+    Open,
+    Basic { realm: String, passwords: Arc<Passwords> },
+    Token(TokenEndpoint),
+}
+
+impl Gate {
+    /// A gate of this kind.
+    pub fn new(auth_mode: AuthMode, clock: Clock) -> Gate {
+        match auth_mode {
+            AuthMode::Open => Gate { method: Method::Open, policy: Policy::new(Mode::Open) },
+            AuthMode::Basic { realm, passwords } => Gate {
+                method: Method::Basic { realm, passwords },
+                policy: Policy::new(Mode::EveryoneAuthenticated),
+            },
+            AuthMode::Token { service, passwords, key, mode } => {
+                let policy = Policy::new(mode);
+                let tokens = Tokens::new(service, key, clock);
+                Gate { method: Method::Token(TokenEndpoint::new(tokens, passwords, policy.clone())), policy }
+            }
+        }
+    }
+
+    /// Who comes, by the value of the `Authorization` header. Without one it is nobody in particular, which
+    /// the policy may welcome; with a wrong one it is a refusal, even where nobody would have been served:
+    /// who shows credentials wants to be known by them.
+    pub async fn identify(&self, authorization: Option<&str>) -> Result<Identity, Refusal> {
+        let authorization = authorization.filter(|value| !value.trim().is_empty());
+        // registry:2 without `auth` doesn't look at the header either.
+        let (Some(value), false) = (authorization, matches!(self.method, Method::Open)) else {
+            return Ok(Identity::Anonymous);
+        };
+        match (Credentials::parse(value), &self.method) {
+            (_, Method::Open) => Ok(Identity::Anonymous),
+            (Credentials::Basic { user, password }, Method::Basic { passwords, .. }) => {
+                identify_user(passwords, &user, &password).await
+            }
+            (Credentials::Basic { user, password }, Method::Token(endpoint)) => {
+                identify_user(endpoint.passwords(), &user, &password).await
+            }
+            (Credentials::Bearer(token), Method::Token(endpoint)) => {
+                endpoint.verify(&token).map(Identity::Token).map_err(Refusal::Token)
+            }
+            (Credentials::Bearer(_), Method::Basic { .. }) | (Credentials::OtherScheme, _) => {
+                Err(Refusal::SchemeNotOffered)
+            }
+            (Credentials::Garbled, _) => Err(Refusal::HeaderGarbled),
+        }
+    }
+
+    /// What the identified may do.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Where tokens are given out, if that is done here.
+    pub fn token_endpoint(&self) -> Option<&TokenEndpoint> {
+        match &self.method {
+            Method::Open | Method::Basic { .. } => None,
+            Method::Token(endpoint) => Some(endpoint),
+        }
+    }
+
+    /// The value of `WWW-Authenticate` for a 401; `None` at an open gate, which has no 401.
+    ///
+    /// `realm_url` is the absolute URL of the token endpoint as this client reaches it; `needed` is
+    /// [`Denied::needed`](crate::Denied::needed), or several scopes for a mount.
+    pub fn challenge<'a>(
+        &self,
+        realm_url: &str,
+        needed: impl IntoIterator<Item = &'a Scope>,
+        error: Option<ChallengeError>,
+    ) -> Option<String> {
+        match &self.method {
+            Method::Open => None,
+            Method::Basic { realm, .. } => Some(challenge::basic(realm)),
+            Method::Token(endpoint) => Some(challenge::bearer(realm_url, endpoint.service(), needed, error)),
+        }
+    }
+}
+
+async fn identify_user(passwords: &Passwords, user: &str, password: &Password) -> Result<Identity, Refusal> {
+    match passwords.verify(user, password).await? {
+        Verdict::Verified(user) => Ok(Identity::User(user)),
+        Verdict::UnknownUser => Err(Refusal::unknown_user(user)),
+        Verdict::WrongPassword => Err(Refusal::wrong_password(user)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

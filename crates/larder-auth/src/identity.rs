@@ -1,0 +1,27 @@
+use std::sync::Arc;
+
+use larder_oci::Actor;
+
+use crate::token::Claims;
+
+/// Who came, and with what: it makes a difference to what may be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody in particular, with nothing in hand.
+    Anonymous,
+    /// A user who showed his password: he may do all that the policy lets him.
+    User(Arc<str>),
+    /// Somebody with a token: he may do what the policy lets him and the token covers.
+    Token(Claims),
+}
+
+impl Identity {
+    /// Who acts.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Identity::Anonymous => Actor::Anonymous,
+            Identity::User(name) => Actor::User(Arc::clone(name)),
+            Identity::Token(claims) => claims.actor.clone(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Who you are, and what you may.
+//!
+//! A request comes to the [`Gate`] with the value of its `Authorization` header and leaves with an
+//! [`Identity`] or a [`Refusal`]. The identity goes to the [`Policy`], which decides, says why, and hands
+//! out the proof (`larder_oci::Access`) without which `larder-core` does nothing. These are two steps
+//! because they fail differently: a refusal says "I don't believe you", a denial says "you may not", and
+//! only some of either can be healed by logging in.
+//!
+//! Three ways to configure it ([`AuthMode`]), as clients can't do more than these:
+//!
+//! - **Open**: nobody is asked, everybody may do everything. registry:2 without `auth`.
+//! - **Basic**: users of an htpasswd file may do everything, nobody else anything. registry:2's `auth.htpasswd`.
+//! - **Token**: Larder's own token service over the same file. It is the only way in which anonymous
+//!   pulls and users can be mixed: docker and containers/image decide at `GET /v2/` whether they log in
+//!   at all, so `/v2/` is challenged although pulling needs no account, and whoever has no account is
+//!   given an anonymous token.
+//!
+//! What is configured today is one [`Mode`] for all repositories. Users, groups and repository globs will
+//! grow inside of [`Policy::decide`]; nothing outside of it asks who somebody is to learn what he may.
+//!
+//! This crate knows no HTTP: it reads and writes header values as text and leaves statuses to the server.
+//! Passwords and tokens travel in types that mask themselves, the clock and all random bytes are passed in.
+
+mod gate;
+mod identity;
+mod refusal;
+
+mod policy;
+
+mod challenge;
+mod credentials;
+
+mod token;
+mod token_endpoint;
+
+mod htpasswd;
+mod passwords;
+mod users_file;
+
+mod clock;
+mod error;
+mod secret;
+#[cfg(test)]
+mod testing;
+
+pub use challenge::ChallengeError;
+pub use clock::Clock;
+pub use credentials::Credentials;
+pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
+pub use gate::{AuthMode, Gate};
+pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};
+pub use identity::Identity;
+pub use passwords::{Passwords, Verdict};
+pub use policy::{Decision, Denied, Mode, Policy, Remedy};
+pub use refusal::Refusal;
+pub use secret::{BearerToken, Password};
+pub use token::{Claims, SigningKey, TokenProblem};
+pub use token_endpoint::{Login, TokenEndpoint, TokenGrant, TokenRequest};
+pub use users_file::UsersFile;

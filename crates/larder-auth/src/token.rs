@@ -1,0 +1,243 @@
+//! Larder's own tokens: JWTs signed with HMAC-SHA256, with the claims of distribution's token
+//! specification ("Token Authentication Implementation"). Only Larder reads them, so a shared key does;
+//! replicas share the key file.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use larder_oci::{Action, Actor, Resource, Scope};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, unix_seconds};
+use crate::error::AuthError;
+use crate::secret::BearerToken;
+
+/// How long a token counts. Clients assume at least 60 s; docker uses one token for a whole push and
+/// fetches no other in the middle of it, while every check asks the users file anyway.
+pub(crate) const VALIDITY: Duration = Duration::from_secs(300);
+
+/// How far the clocks of two replicas may differ: what registry:2 allows.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+/// The key that signs tokens. It must survive a restart, or the clients' tokens die with the process.
+#[derive(Clone)]
+pub struct SigningKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// What a valid token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Whose it is.
+    pub actor: Actor,
+    /// What it covers.
+    pub access: Vec<Scope>,
+}
+
+/// Why a token doesn't count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProblem {
+    /// Its time is over.
+    Expired,
+    /// Its time has yet to come: the clocks of two replicas disagree.
+    NotYetValid,
+    /// It was signed with another key, or changed.
+    BadSignature,
+    /// It was made for another service, or before the service got its present name.
+    OtherService,
+    /// It is no token of ours at all.
+    Garbled,
+    /// It is valid and its user is gone.
+    UserGone,
+}
+
+/// Makes and reads tokens.
+pub(crate) struct Tokens {
+    service: String,
+    key: SigningKey,
+    clock: Clock,
+}
+
+/// A token that was just made.
+pub(crate) struct Issued {
+    pub(crate) token: BearerToken,
+    pub(crate) issued_at_unix_seconds: u64,
+}
+
+impl SigningKey {
+    /// Bytes in a key: as many as the hash gives out, which is what RFC 7518 section 3.2 asks for.
+    pub const LENGTH: usize = 32;
+}
+
+impl From<[u8; SigningKey::LENGTH]> for SigningKey {
+    fn from(bytes: [u8; SigningKey::LENGTH]) -> SigningKey {
+        SigningKey { encoding: EncodingKey::from_secret(&bytes), decoding: DecodingKey::from_secret(&bytes) }
+    }
+}
+
+impl TryFrom<&[u8]> for SigningKey {
+    type Error = AuthError;
+
+    /// From the content of the key file.
+    fn try_from(bytes: &[u8]) -> Result<SigningKey, AuthError> {
+        let key: [u8; SigningKey::LENGTH] =
+            bytes.try_into().map_err(|_| AuthError::SigningKeyLength { found: bytes.len() })?;
+        Ok(key.into())
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey([masked])")
+    }
+}
+
+impl Claims {
+    /// Whether the token covers this action.
+    pub(crate) fn cover(&self, action: Action, resource: &Resource) -> bool {
+        self.access
+            .iter()
+            .filter(|scope| scope.resource == *resource)
+            .any(|scope| scope.actions.contains(&action) || scope.actions.contains(&Action::All))
+    }
+}
+
+impl TokenProblem {
+    /// A sentence for the client and the log.
+    pub fn message(self) -> &'static str {
+        match self {
+            TokenProblem::Expired => "the token has expired: fetch a new one",
+            TokenProblem::NotYetValid => {
+                "the token is not valid yet: the clocks of the servers behind this address differ by more than a minute"
+            }
+            TokenProblem::BadSignature => {
+                "the token was not signed with this registry's key: fetch a new one; replicas must share one key"
+            }
+            TokenProblem::OtherService => "the token was made for another service: fetch a new one",
+            TokenProblem::Garbled => "the token can't be read: it was not made by this registry",
+            TokenProblem::UserGone => "the token's user is no longer a user of this registry",
+        }
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(service: String, key: SigningKey, clock: Clock) -> Tokens {
+        // jsonwebtoken panics at its first use when it finds no provider, or two, among its features; which
+        // ones it has is up to the whole dependency tree. An error says that one was installed before.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        Tokens { service, key, clock }
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// A token for this actor that covers this much.
+    pub(crate) fn issue(&self, actor: &Actor, access: &[Scope]) -> Result<Issued, AuthError> {
+        let now = unix_seconds((self.clock)());
+        let claims = WireClaims {
+            iss: self.service.clone(),
+            aud: self.service.clone(),
+            sub: match actor {
+                Actor::Anonymous => String::new(),
+                Actor::User(name) => name.as_ref().to_owned(),
+            },
+            iat: now,
+            nbf: now,
+            exp: now.saturating_add(VALIDITY.as_secs()),
+            access: access.iter().filter_map(WireAccess::of).collect(),
+        };
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key.encoding)
+            .map_err(|error| AuthError::Broken { doing: "signing a token", source: Box::new(error) })?;
+        Ok(Issued { token: token.into(), issued_at_unix_seconds: now })
+    }
+
+    /// What the token says, if it is one of ours and its time is now.
+    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
+        let claims =
+            jsonwebtoken::decode::<WireClaims>(token.expose(), &self.key.decoding, &self.validation())
+                .map_err(|error| problem_of(error.kind()))?
+                .claims;
+        let now = unix_seconds((self.clock)());
+        if now > claims.exp.saturating_add(LEEWAY.as_secs()) {
+            return Err(TokenProblem::Expired);
+        }
+        if now.saturating_add(LEEWAY.as_secs()) < claims.nbf {
+            return Err(TokenProblem::NotYetValid);
+        }
+        let actor = if claims.sub.is_empty() {
+            Actor::Anonymous
+        } else {
+            Actor::User(Arc::from(claims.sub.as_str()))
+        };
+        Ok(Claims { actor, access: claims.access.iter().filter_map(WireAccess::scope).collect() })
+    }
+
+    /// The times are left to us, because jsonwebtoken asks the system's clock.
+    fn validation(&self) -> Validation {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.set_issuer(&[&self.service]);
+        validation.set_audience(&[&self.service]);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation
+    }
+}
+
+/// jsonwebtoken's kinds are an open set; what isn't named here means that it couldn't make sense of it.
+fn problem_of(kind: &ErrorKind) -> TokenProblem {
+    match kind {
+        ErrorKind::InvalidSignature => TokenProblem::BadSignature,
+        ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenProblem::OtherService,
+        _ => TokenProblem::Garbled,
+    }
+}
+
+/// The claims as RFC 7519 and distribution's specification spell them.
+#[derive(Serialize, Deserialize)]
+struct WireClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    access: Vec<WireAccess>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireAccess {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    actions: Vec<String>,
+}
+
+impl WireAccess {
+    fn of(scope: &Scope) -> Option<WireAccess> {
+        let (kind, name) = match &scope.resource {
+            Resource::Repository(name) => ("repository", name.as_str()),
+            Resource::Catalog => ("registry", "catalog"),
+            Resource::Other(_) => return None,
+        };
+        let actions = scope.actions.iter().map(|action| action.as_str().to_owned()).collect();
+        Some(WireAccess { kind: kind.to_owned(), name: name.to_owned(), actions })
+    }
+
+    /// What a later Larder may grant and this one doesn't know, it doesn't give.
+    fn scope(&self) -> Option<Scope> {
+        let text = format!("{}:{}:{}", self.kind, self.name, self.actions.join(","));
+        let scope: Scope = text.parse().ok()?;
+        let known = !matches!(scope.resource, Resource::Other(_)) && scope.actions != BTreeSet::new();
+        known.then_some(scope)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! The token endpoint's rules (distribution's token specification, "Docker Registry v2 authentication via
+//! central service"; rules 2, 5, 6 and 10 of the clients' page, section 3).
+//!
+//! Refresh tokens are never given out: docker would throw the password away for one.
+
+use std::sync::Arc;
+
+use larder_oci::{Actor, Resource, Scope};
+use tracing::debug;
+
+use crate::clock::rfc3339;
+use crate::credentials::Credentials;
+use crate::htpasswd::shorten;
+use crate::passwords::{Passwords, Verdict};
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::secret::{BearerToken, Password};
+use crate::token::{Claims, TokenProblem, Tokens, VALIDITY};
+
+/// The most scopes that one request is granted. docker asks for five at most, BuildKit for one per base
+/// image; a token for more would be too long for the headers that proxies let through.
+pub(crate) const MOST_SCOPES: usize = 32;
+
+/// Gives out tokens to whom they are due.
+pub struct TokenEndpoint {
+    tokens: Tokens,
+    passwords: Arc<Passwords>,
+    policy: Policy,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    login: Login,
+    scopes: Vec<Scope>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody in particular.
+    Anonymous,
+    /// User and password, by `Authorization` or by form.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Password,
+    },
+    /// Something that is never valid here: another registry's refresh token, a scheme that isn't spoken,
+    /// a header that can't be read.
+    Unusable,
+}
+
+/// A token, and what the answer says about it.
+#[derive(Clone, Debug)]
+pub struct TokenGrant {
+    /// For `token` and `access_token`.
+    pub token: BearerToken,
+    /// For `expires_in`.
+    pub expires_in_seconds: u64,
+    /// For `issued_at`: RFC 3339, UTC.
+    pub issued_at: String,
+    /// Whose token it is; anonymous too when wrong credentials asked for no more than anybody may have.
+    pub actor: Actor,
+    /// What it covers: of what was asked, what the policy allows.
+    pub granted: Vec<Scope>,
+}
+
+impl Login {
+    /// From the value of the `Authorization` header, if there was one.
+    pub fn from_authorization(value: Option<&str>) -> Login {
+        let Some(value) = value.filter(|value| !value.trim().is_empty()) else {
+            return Login::Anonymous;
+        };
+        match Credentials::parse(value) {
+            Credentials::Basic { user, password } => Login::Password { user, password },
+            Credentials::Bearer(_) | Credentials::OtherScheme | Credentials::Garbled => Login::Unusable,
+        }
+    }
+}
+
+impl TokenRequest {
+    /// `scope_parameters` are the values of the request's `scope` parameters, each one scope or several
+    /// between spaces. What can't be read is something that isn't granted, never an error.
+    pub fn new<'a>(login: Login, scope_parameters: impl IntoIterator<Item = &'a str>) -> TokenRequest {
+        let read = |text: &str| {
+            text.parse().unwrap_or_else(|_| Scope {
+                resource: Resource::Other(shorten(text)),
+                actions: Default::default(),
+            })
+        };
+        let scopes = scope_parameters
+            .into_iter()
+            .flat_map(str::split_whitespace)
+            .take(MOST_SCOPES)
+            .map(read)
+            .collect();
+        TokenRequest { login, scopes }
+    }
+
+    /// What is asked for.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+}
+
+impl TokenEndpoint {
+    pub(crate) fn new(tokens: Tokens, passwords: Arc<Passwords>, policy: Policy) -> TokenEndpoint {
+        TokenEndpoint { tokens, passwords, policy }
+    }
+
+    /// A token for what may be had of what was asked.
+    ///
+    /// Wrong credentials are refused where the user would want to know: at `docker login`, which asks for
+    /// no scope, and where the account could have got more. Where it couldn't, they get the anonymous
+    /// token: dockerd sends Docker Hub's credentials to its mirrors, and silently goes around a mirror that
+    /// refuses them.
+    pub async fn grant(&self, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
+        match &request.login {
+            Login::Anonymous if self.policy.welcomes_anonymous() => self.issue(Actor::Anonymous, request),
+            Login::Anonymous => Err(Refusal::LoginNeeded),
+            Login::Unusable => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
+            Login::Password { user, password } => match self.passwords.verify(user, password).await? {
+                Verdict::Verified(user) => self.issue(Actor::User(user), request),
+                Verdict::UnknownUser => self.issue_in_spite_of(Refusal::unknown_user(user), user, request),
+                Verdict::WrongPassword => {
+                    self.issue_in_spite_of(Refusal::wrong_password(user), user, request)
+                }
+            },
+        }
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        self.tokens.service()
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// The claims of a valid token whose user is still one.
+    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
+        let claims = self.tokens.verify(token)?;
+        match &claims.actor {
+            Actor::User(user) if !self.passwords.knows(user) => Err(TokenProblem::UserGone),
+            Actor::User(_) | Actor::Anonymous => Ok(claims),
+        }
+    }
+
+    fn issue(&self, actor: Actor, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
+        let granted = self.policy.grant(&actor, &request.scopes);
+        let issued = self.tokens.issue(&actor, &granted)?;
+        Ok(TokenGrant {
+            token: issued.token,
+            expires_in_seconds: VALIDITY.as_secs(),
+            issued_at: rfc3339(issued.issued_at_unix_seconds),
+            actor,
+            granted,
+        })
+    }
+
+    fn issue_in_spite_of(
+        &self,
+        refusal: Refusal,
+        claimed_user: &str,
+        request: &TokenRequest,
+    ) -> Result<TokenGrant, Refusal> {
+        let as_user = self.policy.grant(&Actor::User(claimed_user.into()), &request.scopes);
+        let as_anybody = self.policy.grant(&Actor::Anonymous, &request.scopes);
+        let is_login = request.scopes.is_empty();
+        if is_login || as_user != as_anybody || !self.policy.welcomes_anonymous() {
+            return Err(refusal);
+        }
+        debug!(%refusal, "wrong credentials ask for no more than anybody may have, and get an anonymous token");
+        self.issue(Actor::Anonymous, request)
+    }
+}
+
+#[cfg(test)]
+mod tests;
