@@ -1,0 +1,147 @@
+//! The access log: one line per request in Apache's combined format, as registry:2 writes it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{HeaderName, REFERER, USER_AGENT};
+use http::request::Parts;
+use http_body::{Frame, SizeHint};
+
+use crate::app::Peer;
+use crate::body::Body;
+
+/// Where the lines go.
+#[derive(Clone)]
+pub struct AccessLog {
+    sink: Arc<dyn Fn(&str) + Send + Sync>,
+    now: fn() -> SystemTime,
+}
+
+/// A request whose line is written when its answer has ended.
+pub(crate) struct Record {
+    log: AccessLog,
+    before_status: String,
+    after_length: String,
+}
+
+/// A body that counts what was taken of it and writes the line when it is dropped: at its end, or
+/// when the client has gone.
+pub(crate) struct Logged {
+    body: Body,
+    status: StatusCode,
+    sent: u64,
+    record: Option<Record>,
+}
+
+impl AccessLog {
+    /// Lines go to `sink`, each without a newline.
+    pub fn new(sink: impl Fn(&str) + Send + Sync + 'static, now: fn() -> SystemTime) -> AccessLog {
+        AccessLog { sink: Arc::new(sink), now }
+    }
+
+    pub(crate) fn begin(&self, parts: &Parts, peer: Peer) -> Record {
+        let text = |name: &HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
+            Some(Ok(text)) => escape(text),
+            Some(Err(_)) | None => String::new(),
+        };
+        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+        Record {
+            log: self.clone(),
+            before_status: format!(
+                "{} - - [{}] \"{} {} {:?}\"",
+                peer.address.ip(),
+                apache_time((self.now)()),
+                parts.method,
+                escape(target),
+                parts.version
+            ),
+            after_length: format!("\"{}\" \"{}\"", text(&REFERER), text(&USER_AGENT)),
+        }
+    }
+}
+
+const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+
+/// `10/Oct/2026:13:55:36 +0000`.
+fn apache_time(now: SystemTime) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // What the format has no digits for (a clock before 1970 or after 9999) is written as the nearest it has.
+    let sayable = now.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + END_OF_9999);
+    let rfc3339 = humantime::format_rfc3339_seconds(sayable).to_string();
+    let field = |from: usize, to: usize| rfc3339.get(from..to).unwrap_or_default();
+    let month = field(5, 7).parse().ok().and_then(|month: usize| MONTHS.get(month.checked_sub(1)?));
+    format!("{}/{}/{}:{} +0000", field(8, 10), month.unwrap_or(&""), field(0, 4), field(11, 19))
+}
+
+/// Keeps a client from ending the line or the quotes.
+fn escape(text: &str) -> String {
+    text.chars()
+        .flat_map(|each| if each == '"' || each == '\\' { vec!['\\', each] } else { vec![each] })
+        .collect()
+}
+
+impl Logged {
+    pub(crate) fn new(body: Body, status: StatusCode, record: Option<Record>) -> Logged {
+        Logged { body, status, sent: 0, record }
+    }
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        if let Poll::Ready(Some(Err(error))) = &polled {
+            tracing::error!(%error, "a blob could not be read to its end; the client's connection is cut");
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            let line = format!(
+                "{} {} {} {}",
+                record.before_status,
+                self.status.as_u16(),
+                self.sent,
+                record.after_length
+            );
+            (record.log.sink)(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_apaches() {
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_791_640_536);
+        assert_eq!(apache_time(time), "10/Oct/2026:13:55:36 +0000");
+        assert!(apache_time(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).contains("1970"));
+        assert_eq!(escape(r#"a"b\c"#), r#"a\"b\\c"#);
+    }
+}

@@ -1,0 +1,117 @@
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use larder_auth::Gate;
+use larder_core::Registry;
+
+use tokio::sync::Semaphore;
+
+use crate::access_log::{AccessLog, Logged};
+use crate::body::Body;
+use crate::request::Call;
+use crate::respond::DOCKER_API_VERSION;
+
+/// What answers requests: the registry, who may use it, and how it is presented.
+pub struct App {
+    pub(crate) registry: Registry,
+    pub(crate) gate: Gate,
+    pub(crate) options: Options,
+    /// Clients of which the log already says that they speak the wrong protocol.
+    wrong_protocol: Mutex<HashSet<IpAddr>>,
+    /// Manifests that may be on their way in at once: each is held in memory, up to 4 MiB.
+    pub(crate) manifests_coming_in: Semaphore,
+}
+
+/// 64 manifests of 4 MiB are 256 MiB; further ones wait for their turn.
+const MANIFESTS_AT_ONCE: usize = 64;
+
+/// How many of these are remembered; beyond that the log repeats itself.
+const REMEMBERED_CLIENTS: usize = 1024;
+
+/// How the registry is presented.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Everything is served below this path; empty, or without a slash at its end (`http.prefix`).
+    pub prefix: String,
+    /// Scheme and host under which clients reach the registry, if its operator says so (`http.host`).
+    pub public_url: Option<String>,
+    /// Added to every answer (`http.headers`).
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The most repositories in one answer (`catalog.maxentries`).
+    pub catalog_max_entries: usize,
+    /// The most tags in one answer to a client that pages (`tags.maxtags`).
+    pub tags_max: usize,
+    /// Where the access log goes.
+    pub access_log: Option<AccessLog>,
+    /// Whether HTTP/2 is refused, also to clients that speak it unasked (`http.http2.disabled`).
+    pub http1_only: bool,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) is_tls: bool,
+}
+
+impl App {
+    /// An app over these parts.
+    pub fn new(registry: Registry, gate: Gate, options: Options) -> App {
+        App {
+            registry,
+            gate,
+            options,
+            wrong_protocol: Mutex::default(),
+            manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
+        }
+    }
+
+    /// Whether this client's wrong protocol is news. docker and podman try TLS first on every
+    /// connection to an insecure registry: once is worth a line, each time is noise.
+    pub(crate) fn is_news_of(&self, client: IpAddr) -> bool {
+        let mut known = self.wrong_protocol.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED_CLIENTS {
+            known.clear();
+        }
+        known.insert(client)
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(self: &Arc<App>, peer: Peer, request: Request<Incoming>) -> Response<Logged> {
+        let (parts, body) = request.into_parts();
+        let record = self.options.access_log.as_ref().map(|log| log.begin(&parts, peer));
+        let is_head = parts.method == Method::HEAD;
+        let is_http2 = parts.version == Version::HTTP_2;
+        let is_api = parts.uri.path().contains("/v2");
+        let call = Call::new(Arc::clone(self), parts, peer);
+        let mut response = call.answer(body).await;
+        if is_http2 {
+            response.body_mut().for_http2();
+        }
+        let headers = response.headers_mut();
+        if is_api {
+            headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
+            for (name, value) in &self.options.headers {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        if is_head {
+            response = without_body(response);
+        }
+        let status = response.status();
+        response.map(|body| Logged::new(body, status, record))
+    }
+}
+
+/// The answer to HEAD: the headers of a GET, with the length of the body that isn't sent.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if body.length() > 0 {
+        parts.headers.insert(CONTENT_LENGTH, body.length().into());
+    }
+    Response::from_parts(parts, Body::empty())
+}

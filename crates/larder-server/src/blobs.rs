@@ -1,0 +1,29 @@
+use http::StatusCode;
+use larder_core::RegistryError;
+use larder_oci::{Digest, RepoName};
+
+use crate::content::{Content, ContentBytes};
+use crate::request::{Answer, Call};
+use crate::respond;
+
+impl Call {
+    pub(crate) async fn get_blob(&self, name: &RepoName, digest: &Digest) -> Answer {
+        let access = self.may_pull(name).await?;
+        let Some(blob) = self.app.registry.blob(&access, digest).await? else {
+            return Err(RegistryError::BlobUnknown { repository: name.clone(), digest: *digest }.into());
+        };
+        let content = Content {
+            digest: blob.digest,
+            media_type: "application/octet-stream",
+            bytes: ContentBytes::File { file: blob.file, size: blob.size },
+            immutable: true,
+        };
+        Ok(content.respond(&self.parts.headers))
+    }
+
+    pub(crate) async fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Answer {
+        let access = self.may_delete(name).await?;
+        self.app.registry.delete_blob(&access, digest).await?;
+        Ok(respond::empty(StatusCode::ACCEPTED))
+    }
+}

@@ -1,0 +1,197 @@
+//! Response bodies: pieces of memory and stretches of files.
+//!
+//! A blob stays a file and a range until its bytes are handed to the socket. A slow reader costs one
+//! piece of [`PIECE`] bytes, whatever the blob's size.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use larder_oci::ByteRange;
+use tokio::task::JoinHandle;
+
+/// How much of a file is read at a time. Each download in progress holds up to two pieces, however
+/// slowly its client reads: larger ones would save a few system calls and cost memory under load.
+const PIECE: u64 = 64 << 10;
+
+/// The same for HTTP/2, where one connection may carry many downloads and sends frames of this size.
+const HTTP2_PIECE: u64 = 16 << 10;
+
+/// Smaller parts go out together. The 1,024 ranges of a zstd:chunked pull would otherwise be thousands
+/// of tiny HTTP/2 frames, which careful clients take for an attack and answer by hanging up.
+const TOGETHER: usize = 16 << 10;
+
+/// A response body whose length is known from the start.
+#[derive(Default)]
+pub(crate) struct Body {
+    parts: VecDeque<Part>,
+    remaining: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    is_for_http2: bool,
+}
+
+enum Part {
+    Memory(Bytes),
+    File { file: Arc<File>, range: ByteRange },
+}
+
+impl Body {
+    pub(crate) fn empty() -> Body {
+        Body::default()
+    }
+
+    pub(crate) fn from_bytes(bytes: impl Into<Bytes>) -> Body {
+        let mut body = Body::default();
+        body.push_bytes(bytes);
+        body
+    }
+
+    pub(crate) fn push_bytes(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.remaining += bytes.len() as u64;
+            self.parts.push_back(Part::Memory(bytes));
+        }
+    }
+
+    pub(crate) fn push_file(&mut self, file: &Arc<File>, range: ByteRange) {
+        if range.length() > 0 {
+            self.remaining += range.length();
+            self.parts.push_back(Part::File { file: Arc::clone(file), range });
+        }
+    }
+
+    /// From here on the body is read as suits one of many streams on a connection.
+    pub(crate) fn for_http2(&mut self) {
+        self.is_for_http2 = true;
+    }
+
+    fn piece(&self) -> u64 {
+        if self.is_for_http2 { HTTP2_PIECE } else { PIECE }
+    }
+
+    /// Bytes still to come.
+    pub(crate) fn length(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Starts or finishes reading the next piece of the file in front.
+    fn poll_file(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if let Some(reading) = &mut self.reading {
+            let outcome = std::task::ready!(Pin::new(reading).poll(context));
+            self.reading = None;
+            return Poll::Ready(outcome.map_err(io::Error::other).and_then(|read| read));
+        }
+        let Some(Part::File { file, range }) = self.parts.front() else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let (offset, length) =
+            (range.start, usize::try_from(range.length().min(self.piece())).unwrap_or(usize::MAX));
+        if let Some(bytes) = read_cached(file, offset, length) {
+            return Poll::Ready(Ok(bytes));
+        }
+        let file = Arc::clone(file);
+        self.reading = Some(tokio::task::spawn_blocking(move || read(&file, offset, length)));
+        self.poll_file(context)
+    }
+
+    /// The next piece, however small; `None` at the end.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        match self.parts.front_mut() {
+            None => Poll::Ready(Ok(None)),
+            Some(Part::Memory(bytes)) => {
+                let bytes = std::mem::take(bytes);
+                self.parts.pop_front();
+                self.remaining -= bytes.len() as u64;
+                Poll::Ready(Ok(Some(bytes)))
+            }
+            Some(Part::File { .. }) => {
+                let bytes = std::task::ready!(self.poll_file(context))?;
+                self.taken(&bytes);
+                Poll::Ready(Ok(Some(bytes)))
+            }
+        }
+    }
+
+    fn next_is_small(&self) -> bool {
+        match self.parts.front() {
+            None => false,
+            Some(Part::Memory(bytes)) => bytes.len() < TOGETHER,
+            Some(Part::File { range, .. }) => range.length() < TOGETHER as u64,
+        }
+    }
+
+    fn taken(&mut self, bytes: &Bytes) {
+        self.remaining -= bytes.len() as u64;
+        if let Some(Part::File { range, .. }) = self.parts.front_mut() {
+            range.start += bytes.len() as u64;
+            if range.start >= range.end {
+                self.parts.pop_front();
+            }
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let first = std::task::ready!(self.poll_piece(context)?);
+        let Some(first) = first else { return Poll::Ready(None) };
+        if first.len() >= TOGETHER || !self.next_is_small() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let mut together = BytesMut::from(first);
+        while together.len() < TOGETHER && self.next_is_small() {
+            match self.poll_piece(context) {
+                Poll::Ready(Ok(Some(bytes))) => together.extend_from_slice(&bytes),
+                // What the disk is still busy with, or can't read, is met again at the next poll.
+                Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(together.freeze()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+/// What of a stretch is in the page cache already; `None` where the disk would have to be waited for.
+fn read_cached(file: &File, offset: u64, length: usize) -> Option<Bytes> {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let mut buffer = vec![0; length];
+    let mut slices = [io::IoSliceMut::new(&mut buffer)];
+    // Not every file system can tell; those that can't answer with an error and are read by a thread.
+    let read = preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT).ok()?;
+    if read == 0 {
+        return None;
+    }
+    buffer.truncate(read);
+    Some(buffer.into())
+}
+
+/// Reads a stretch, waiting for the disk. A file that ends early is an error: the client must not
+/// take what it got for the whole.
+fn read(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut buffer = vec![0; length];
+    file.read_exact_at(&mut buffer, offset)?;
+    Ok(buffer.into())
+}
+
+#[cfg(test)]
+mod tests;

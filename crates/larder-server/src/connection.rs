@@ -1,0 +1,181 @@
+//! One connection: which protocol it speaks, and its requests.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Peer};
+use crate::linger::Lingering;
+
+/// How long a client may take to send a request's head, and how long an idle connection stays open.
+/// Longer than the 90 s for which Go clients keep theirs: so it is they who close, and no request
+/// meets a connection that is being closed.
+const HEAD_OR_IDLE: Duration = Duration::from_secs(120);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// What is read of an HTTP/1 connection at a time, in bytes; so also the longest request head.
+/// containers/image sends `Range` headers of up to 25 KB; uploads want large pieces.
+const HTTP1_BUFFER: usize = 400 << 10;
+
+/// The longest request head of HTTP/2, in bytes.
+const HTTP2_HEAD: u32 = 128 << 10;
+
+/// Streams that one HTTP/2 connection may have open: more than any client's parallel transfers. Each
+/// may hold two pieces of a file that its client doesn't take.
+const HTTP2_STREAMS: u32 = 64;
+
+/// The first byte of a TLS record that holds a ClientHello.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What a TLS client gets from the plain port. Go clients see `HTTP/` and say "server gave HTTP
+/// response to HTTPS client", which is the truth, and at once: without an answer they would wait out
+/// their handshake timeout on every operation.
+const PLAIN_PORT: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\n\r\nClient sent an HTTPS request to an HTTP server.\n";
+
+/// What a plain client gets from the TLS port: Go's own words, which people search for.
+const TLS_PORT: &str = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+pub(crate) struct Connection {
+    pub(crate) app: Arc<App>,
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) watcher: Watcher,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Connection {
+    /// Serves the connection until either side ends it.
+    ///
+    /// One that has got no request through when the server stops is simply closed: `watcher` only sees
+    /// to what comes after the first byte and the handshake.
+    pub(crate) async fn serve(self) {
+        // Answers are written in one piece; waiting for more to send only delays them.
+        let _ = self.stream.set_nodelay(true);
+        let mut first = [0];
+        let peeked = tokio::select! {
+            () = self.stop.cancelled() => return,
+            peeked = tokio::time::timeout(HEAD_OR_IDLE, self.stream.peek(&mut first)) => peeked,
+        };
+        match peeked {
+            Ok(Ok(1)) => {}
+            // Closed, broken or silent: a probe, nothing to answer.
+            Ok(_) | Err(_) => return,
+        }
+        let speaks_tls = first == [TLS_HANDSHAKE];
+        match self.tls {
+            None if speaks_tls => {
+                self.note_wrong_protocol(
+                    "a client speaks TLS to this plain HTTP port; \
+                     list the registry under its insecure registries, or set up http.tls",
+                );
+                refuse(self.stream, PLAIN_PORT).await;
+            }
+            Some(_) if !speaks_tls => {
+                self.note_wrong_protocol("a client speaks plain HTTP to this TLS port; use https://");
+                refuse(self.stream, TLS_PORT).await;
+            }
+            None => {
+                let peer = Peer { address: self.address, is_tls: false };
+                serve(self.app, peer, Lingering::new(self.stream), self.watcher).await;
+            }
+            Some(acceptor) => {
+                let shaken = tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(Lingering::new(self.stream))) => shaken,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => {
+                        let peer = Peer { address: self.address, is_tls: true };
+                        serve(self.app, peer, stream, self.watcher).await;
+                    }
+                    Ok(Err(error)) => {
+                        tracing::info!(client = %self.address, %error, "a TLS handshake failed");
+                    }
+                    Err(_) => tracing::debug!(client = %self.address, "a TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    fn note_wrong_protocol(&self, words: &str) {
+        if self.app.is_news_of(self.address.ip()) {
+            tracing::warn!(client = %self.address.ip(), "{words}");
+        } else {
+            tracing::debug!(client = %self.address, "{words}");
+        }
+    }
+}
+
+async fn serve<S>(app: Arc<App>, peer: Peer, stream: S, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    if app.options.http1_only {
+        builder = builder.http1_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_OR_IDLE)
+        .max_buf_size(HTTP1_BUFFER)
+        // As Go spells headers; some scripts compare them.
+        .title_case_headers(true)
+        // A client that half-closes still reads its answer.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(HTTP2_HEAD)
+        .keep_alive_interval(HEAD_OR_IDLE)
+        .adaptive_window(true);
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let asked = Arc::clone(&asked);
+        move |request: http::Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let app = Arc::clone(&app);
+            async move { Ok::<_, std::convert::Infallible>(app.answer(peer, request).await) }
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let mut connection = pin!(watcher.watch(connection));
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = tokio::time::sleep(HEAD_OR_IDLE) => {
+            // hyper's own timer starts only when it knows which protocol is spoken.
+            if !asked.load(Ordering::Relaxed) {
+                return;
+            }
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client = %peer.address, %error, "a connection ended early");
+    }
+}
+
+/// Says one thing and closes.
+async fn refuse(stream: TcpStream, answer: &str) {
+    let mut stream = Lingering::new(stream);
+    // A client that doesn't listen needs no answer.
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}

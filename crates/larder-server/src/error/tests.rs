@@ -1,0 +1,55 @@
+use larder_oci::RepoName;
+
+use super::*;
+
+#[test]
+fn the_envelope_is_registry_2s_to_the_byte() {
+    let error = ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, Value::Null);
+    let response = error_response(&[error]);
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
+    let expected = "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"authentication required\",\"detail\":null}]}\n";
+    assert_eq!(response.body().length(), expected.len() as u64);
+}
+
+#[test]
+fn every_kind_of_error_has_its_status_and_code() {
+    let repository: RepoName = "team/app".parse().unwrap();
+    let digest = larder_oci::Digest::sha256(b"x");
+    let id = larder_oci::UploadId::from_random([1; 16]);
+    let tag: larder_oci::Tag = "latest".parse().unwrap();
+    let missing = larder_core::MissingReference { role: Role::Layer, digest };
+    let cases = [
+        (RegistryError::RepositoryUnknown { repository: repository.clone() }, 404, "NAME_UNKNOWN"),
+        (
+            RegistryError::ManifestUnknown {
+                repository: repository.clone(),
+                reference: larder_oci::Reference::Tag(tag.clone()),
+            },
+            404,
+            "MANIFEST_UNKNOWN",
+        ),
+        (RegistryError::BlobUnknown { repository: repository.clone(), digest }, 404, "BLOB_UNKNOWN"),
+        (RegistryError::UploadUnknown { repository: repository.clone(), id }, 404, "BLOB_UPLOAD_UNKNOWN"),
+        (RegistryError::UploadTakenOver { id }, 409, "BLOB_UPLOAD_INVALID"),
+        (RegistryError::ChunkOutOfOrder { id, first: 2, length: 1 }, 416, "RANGE_INVALID"),
+        (RegistryError::ChunkLength { received: 2, claimed: 1 }, 400, "SIZE_INVALID"),
+        (RegistryError::DigestMismatch { expected: digest, found: digest }, 400, "DIGEST_INVALID"),
+        (RegistryError::ManifestInvalid(larder_oci::ManifestError::NoMediaType), 400, "MANIFEST_INVALID"),
+        (RegistryError::ManifestTooLarge { limit: 1 }, 413, "MANIFEST_INVALID"),
+        (
+            RegistryError::ReferencesUnknown { repository, missing: vec![missing] },
+            400,
+            "MANIFEST_BLOB_UNKNOWN",
+        ),
+        (RegistryError::PreconditionFailed { tag, current: None }, 412, "DENIED"),
+        (RegistryError::DeletesDisabled, 405, "UNSUPPORTED"),
+        (RegistryError::ReadOnly, 405, "UNSUPPORTED"),
+        (RegistryError::Corrupt { digest, path: "p".into() }, 500, "UNKNOWN"),
+    ];
+    for (error, status, code) in cases {
+        let errors = from_registry(&error, "id");
+        assert_eq!((errors[0].status.as_u16(), errors[0].code.as_str()), (status, code), "{error}");
+        assert!(errors[0].detail.as_str().is_some_and(|text| text.len() > 10), "{error}");
+    }
+}

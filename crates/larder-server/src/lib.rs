@@ -1,0 +1,31 @@
+//! HTTP, and nothing else: routes, headers, status codes, bodies, TLS, limits, drain.
+//!
+//! What may be done is decided by `larder-auth`, what is done by `larder-core`. Here each of their
+//! answers becomes a response, in one place each: [`error`] holds the table of errors.
+
+mod server;
+mod connection;
+mod linger;
+mod tls;
+mod app;
+mod request;
+mod route;
+mod manifests;
+mod blobs;
+mod uploads;
+mod discover;
+mod token;
+mod content;
+mod condition;
+mod body;
+mod respond;
+mod error;
+mod access_log;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
+pub use access_log::AccessLog;
+pub use app::{App, Options};
+pub use server::{BoundServer, ServeError, probe};
+pub use tls::{ClientCertificates, TlsError, TlsFiles};

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use larder_core::{LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError};
+use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
+
+use crate::body::Body;
+use crate::condition;
+use crate::content::{Content, ContentBytes};
+use crate::error::ApiError;
+use crate::request::{Answer, Call, Failure};
+use crate::respond::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, header};
+use crate::uploads::{in_time, next_piece};
+
+/// How long a manifest may be on its way: 4 MiB even over a line of 300 kbit/s.
+const LONGEST_MANIFEST_TRANSFER: Duration = Duration::from_secs(120);
+
+/// The most tags in one push (`?tag=`). The OCI Distribution Specification asks for ten at least.
+const MOST_TAGS: usize = 100;
+
+impl Call {
+    pub(crate) async fn get_manifest(&self, name: &RepoName, reference: &Reference) -> Answer {
+        let access = self.may_pull(name).await?;
+        // Whatever `Accept` says: a stored manifest has one type, and clients that don't name it in
+        // `Accept` read it all the same.
+        let Some(manifest) = self.app.registry.manifest(&access, reference).await? else {
+            let (repository, reference) = (name.clone(), reference.clone());
+            return Err(RegistryError::ManifestUnknown { repository, reference }.into());
+        };
+        let content = Content {
+            digest: manifest.digest,
+            media_type: manifest.media_type.as_str(),
+            bytes: ContentBytes::Memory(manifest.bytes),
+            immutable: false,
+        };
+        Ok(content.respond(&self.parts.headers))
+    }
+
+    pub(crate) async fn put_manifest(&self, name: &RepoName, reference: Reference, body: Incoming) -> Answer {
+        let (_, access) = self.may_push(name).await?;
+        let tags = self.pushed_tags()?;
+        let media_type = self.content_type()?;
+        let bytes = self.read_manifest(body).await?;
+        let precondition = condition::precondition(&self.parts.headers);
+        let push = ManifestPush { reference, tags: tags.clone(), media_type, bytes, precondition };
+        let pushed = self.app.registry.push_manifest(&access, push).await?;
+        Ok(self.pushed(name, &tags, &pushed))
+    }
+
+    pub(crate) async fn delete_manifest(&self, name: &RepoName, reference: &Reference) -> Answer {
+        let access = self.may_delete(name).await?;
+        self.app.registry.delete_manifest(&access, reference).await?;
+        Ok(respond::empty(StatusCode::ACCEPTED))
+    }
+
+    fn pushed(&self, name: &RepoName, tags: &[Tag], pushed: &PushedManifest) -> Response<Body> {
+        let location = self.path(&format!("{name}/manifests/{}", pushed.digest));
+        let mut response = respond::located(StatusCode::CREATED, &location);
+        let headers = response.headers_mut();
+        headers.insert(DOCKER_CONTENT_DIGEST, header(&pushed.digest.to_string()));
+        if let Some(subject) = &pushed.subject {
+            headers.insert(OCI_SUBJECT, header(&subject.to_string()));
+        }
+        for tag in tags {
+            headers.append(OCI_TAG, header(tag.as_str()));
+        }
+        response
+    }
+
+    fn pushed_tags(&self) -> Result<Vec<Tag>, ApiError> {
+        let texts = self.parameters("tag");
+        if texts.len() > MOST_TAGS {
+            return Err(ApiError::new(
+                StatusCode::URI_TOO_LONG,
+                ErrorCode::TagInvalid,
+                format!("a push may set {MOST_TAGS} tags at once, this one has {}", texts.len()),
+            ));
+        }
+        texts
+            .iter()
+            .map(|text| {
+                text.parse().map_err(|error: larder_oci::TagError| {
+                    ApiError::bad_request(ErrorCode::TagInvalid, error.to_string())
+                })
+            })
+            .collect()
+    }
+
+    fn content_type(&self) -> Result<Option<MediaType>, ApiError> {
+        let Some(value) = self.parts.headers.get(CONTENT_TYPE) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default();
+        text.parse().map(Some).map_err(|error: larder_oci::MediaTypeError| {
+            ApiError::bad_request(ErrorCode::ManifestInvalid, format!("Content-Type: {error}"))
+        })
+    }
+
+    async fn read_manifest(&self, mut body: Incoming) -> Result<Bytes, Failure> {
+        let too_large = || RegistryError::ManifestTooLarge { limit: LONGEST_MANIFEST };
+        if self.content_length().is_some_and(|length| length > LONGEST_MANIFEST as u64) {
+            return Err(too_large().into());
+        }
+        // Closed only with the app, which outlives its requests.
+        let _place = self.app.manifests_coming_in.acquire().await.ok();
+        let read = async {
+            let mut bytes = BytesMut::new();
+            while let Some(piece) = next_piece(&mut body).await? {
+                if bytes.len() + piece.len() > LONGEST_MANIFEST {
+                    return Err(too_large().into());
+                }
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(bytes.freeze())
+        };
+        in_time(LONGEST_MANIFEST_TRANSFER, read).await
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value: &HeaderValue| value.to_str().ok()?.parse().ok())
+    }
+}

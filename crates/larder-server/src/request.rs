@@ -1,0 +1,373 @@
+use std::sync::Arc;
+
+use http::header::{ALLOW, AUTHORIZATION, HOST, HeaderName, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::body::Incoming;
+use larder_auth::{ChallengeError, Denied, Identity, Refusal};
+use larder_core::RegistryError;
+use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
+
+use crate::app::{App, Peer};
+use crate::body::Body;
+use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
+use crate::respond::{self, header};
+use crate::route::{Route, RouteError};
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+
+/// One request on its way to an answer.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) parts: Parts,
+    peer: Peer,
+    /// Names the request in the log and in answers that say "see the log".
+    id: String,
+}
+
+/// Why a request got no good answer.
+pub(crate) enum Failure {
+    /// The registry said no, or failed.
+    Registry(RegistryError),
+    /// The request itself is at fault.
+    Request(ApiError),
+    /// The policy said no.
+    Denied(Box<Denied>),
+    /// The credentials aren't believed; with what they would have had to cover.
+    Refused(Box<(Refusal, Option<Scope>)>),
+    /// The client stopped sending.
+    ClientGone(String),
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Failure {
+        Failure::Registry(error)
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Failure {
+        Failure::Request(error)
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Failure {
+        Failure::Denied(Box::new(denied))
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Refused(Box::new((refusal, None)))
+    }
+}
+
+pub(crate) type Answer = Result<Response<Body>, Failure>;
+
+impl Call {
+    pub(crate) fn new(app: Arc<App>, parts: Parts, peer: Peer) -> Call {
+        Call { app, parts, peer, id: format!("{:016x}", rand::random::<u64>()) }
+    }
+
+    /// The answer, whatever happens.
+    pub(crate) async fn answer(self, body: Incoming) -> Response<Body> {
+        let route = match self.route() {
+            Ok(route) => route,
+            Err(error) => return self.unroutable(&error),
+        };
+        let allowed = route.methods();
+        if self.parts.method == Method::OPTIONS {
+            let mut response = respond::empty(StatusCode::OK);
+            response.headers_mut().insert(ALLOW, header(allowed));
+            return response;
+        }
+        if !allowed.split(", ").any(|method| method == self.parts.method.as_str()) {
+            let detail = format!("this path answers {allowed}, not {}", self.parts.method);
+            let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, detail);
+            let mut response = error_response(&[error]);
+            response.headers_mut().insert(ALLOW, header(allowed));
+            return response;
+        }
+        match self.dispatch(route, body).await {
+            Ok(response) => response,
+            Err(failure) => self.failed(failure),
+        }
+    }
+
+    fn route(&self) -> Result<Route, RouteError> {
+        let path = self.parts.uri.path();
+        // Probes come from the machine itself, around any proxy that adds the prefix.
+        if matches!(path, "/" | "/healthz" | "/readyz") {
+            return Route::parse(path);
+        }
+        Route::parse(path.strip_prefix(&self.app.options.prefix).ok_or(RouteError::NotFound)?)
+    }
+
+    async fn dispatch(&self, route: Route, body: Incoming) -> Answer {
+        let read = matches!(self.parts.method, Method::GET | Method::HEAD);
+        match route {
+            Route::Root => {
+                let mut response = respond::empty(StatusCode::OK);
+                response.headers_mut().insert(http::header::CACHE_CONTROL, header("no-cache"));
+                Ok(response)
+            }
+            Route::Health => Ok(respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
+            Route::Ready => self.ready().await,
+            Route::Token => self.token(body).await,
+            Route::BaseWithoutSlash => {
+                let to = format!("{}/v2/", self.app.options.prefix);
+                Ok(respond::located(StatusCode::MOVED_PERMANENTLY, &to))
+            }
+            Route::Base => {
+                let identity = self.identify().await?;
+                self.app.gate.policy().base(&identity)?;
+                Ok(respond::with_body(StatusCode::OK, respond::JSON, "{}"))
+            }
+            Route::Catalog => self.catalog().await,
+            Route::Tags(name) => self.tags(&name).await,
+            Route::Referrers(name, subject) => self.referrers(&name, &subject).await,
+            Route::Manifest(name, reference) if read => self.get_manifest(&name, &reference).await,
+            Route::Manifest(name, reference) if self.parts.method == Method::PUT => {
+                self.put_manifest(&name, reference, body).await
+            }
+            Route::Manifest(name, reference) => self.delete_manifest(&name, &reference).await,
+            Route::Blob(name, digest) if read => self.get_blob(&name, &digest).await,
+            Route::Blob(name, digest) => self.delete_blob(&name, &digest).await,
+            Route::Uploads(name) => self.start_upload(&name, body).await,
+            Route::Upload(name, id) if read => self.upload_status(&name, id).await,
+            Route::Upload(name, id) if self.parts.method == Method::PATCH => {
+                self.patch_upload(&name, id, body).await
+            }
+            Route::Upload(name, id) if self.parts.method == Method::PUT => {
+                self.finish_upload(&name, id, body).await
+            }
+            Route::Upload(name, id) => self.cancel_upload(&name, id).await,
+        }
+    }
+
+    /// Ready means: can be pulled from. On a full disk that still holds, and whoever takes such a
+    /// registry out of service takes the pulls down, too.
+    async fn ready(&self) -> Answer {
+        let words = match self.app.registry.probe().await {
+            Ok(()) => "ok\n".to_owned(),
+            Err(error @ RegistryError::NoSpace(_)) => format!("ok for pulls only: {error}\n"),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", words))
+    }
+
+    // Who asks, and what for.
+
+    pub(crate) async fn identify(&self) -> Result<Identity, Failure> {
+        let value = match self.parts.headers.get(AUTHORIZATION).map(|value| value.to_str()) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => return Err(Refusal::HeaderGarbled.into()),
+            None => None,
+        };
+        Ok(self.app.gate.identify(value).await?)
+    }
+
+    /// As [`identify`](Call::identify); a refusal tells what a new token must cover.
+    async fn identify_for(&self, name: &RepoName, actions: &[Action]) -> Result<Identity, Failure> {
+        self.identify().await.map_err(|failure| match failure {
+            Failure::Refused(refused) => {
+                let resource = Resource::Repository(name.clone());
+                let needed = Scope { resource, actions: actions.iter().copied().collect() };
+                Failure::Refused(Box::new((refused.0, Some(needed))))
+            }
+            other => other,
+        })
+    }
+
+    pub(crate) async fn may_pull(&self, name: &RepoName) -> Result<Access<Pull>, Failure> {
+        let identity = self.identify_for(name, &[Action::Pull]).await?;
+        self.may_pull_as(&identity, name).map_err(Failure::from)
+    }
+
+    /// What anybody may pull needs no scope: a token for one repository also reads a public other.
+    pub(crate) fn may_pull_as(&self, identity: &Identity, name: &RepoName) -> Result<Access<Pull>, Denied> {
+        let policy = self.app.gate.policy();
+        policy
+            .pull(identity, name)
+            .or_else(|denied| policy.pull(&Identity::Anonymous, name).map_err(|_| denied))
+    }
+
+    pub(crate) async fn may_push(&self, name: &RepoName) -> Result<(Identity, Access<Push>), Failure> {
+        let identity = self.identify_for(name, &[Action::Pull, Action::Push]).await?;
+        let access = self.app.gate.policy().push(&identity, name)?;
+        Ok((identity, access))
+    }
+
+    pub(crate) async fn may_delete(&self, name: &RepoName) -> Result<Access<Delete>, Failure> {
+        let identity = self.identify_for(name, &[Action::Delete]).await?;
+        Ok(self.app.gate.policy().delete(&identity, name)?)
+    }
+
+    // Where things are, as clients see it.
+
+    /// A path of this registry, relative to the host: right behind any proxy, whatever it does to the
+    /// scheme and the host.
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("{}/v2/{rest}", self.app.options.prefix)
+    }
+
+    /// The parameters of the query, decoded.
+    pub(crate) fn parameters(&self, name: &str) -> Vec<String> {
+        let query = self.parts.uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .collect()
+    }
+
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters(name).into_iter().next()
+    }
+
+    fn realm_url(&self) -> String {
+        let base = match &self.app.options.public_url {
+            Some(url) => url.clone(),
+            None => reached_by(&self.parts, self.peer.is_tls),
+        };
+        format!("{base}{}/auth/token", self.app.options.prefix)
+    }
+
+    // What went wrong.
+
+    fn unroutable(&self, error: &RouteError) -> Response<Body> {
+        if *error == RouteError::NotFound {
+            return respond::with_body(
+                StatusCode::NOT_FOUND,
+                "text/plain; charset=utf-8",
+                "404 page not found\n",
+            );
+        }
+        self.note(StatusCode::BAD_REQUEST, &error.to_string());
+        error_response(&[from_route(error)])
+    }
+
+    fn failed(&self, failure: Failure) -> Response<Body> {
+        match failure {
+            Failure::Registry(error) => {
+                let errors = from_registry(&error, &self.id);
+                let response = error_response(&errors);
+                if response.status().is_server_error() {
+                    self.log_failure(&error);
+                } else {
+                    self.note(response.status(), &error.to_string());
+                }
+                response
+            }
+            Failure::Request(error) => {
+                self.note(error.status, &error.detail.to_string());
+                error_response(&[error])
+            }
+            Failure::Denied(denied) => {
+                self.note(StatusCode::UNAUTHORIZED, &denied.reason);
+                let response = error_response(&[from_denied(&denied)]);
+                if !denied.authenticating_could_help() {
+                    return response;
+                }
+                self.challenged(response, denied.needed.as_ref(), denied.challenge_error())
+            }
+            Failure::Refused(refused) => {
+                let (refusal, needed) = *refused;
+                let error = from_refusal(&refusal, &self.id);
+                if error.status == StatusCode::UNAUTHORIZED {
+                    tracing::warn!(client = %self.peer.address, reason = %refusal, "credentials were refused");
+                } else {
+                    self.log_failure(&refusal);
+                }
+                let response = error_response(&[error]);
+                self.challenged(response, needed.as_ref(), refusal.challenge_error())
+            }
+            Failure::ClientGone(reason) => {
+                self.note(StatusCode::BAD_REQUEST, &reason);
+                error_response(&[ApiError::bad_request(ErrorCode::BlobUploadInvalid, reason)])
+            }
+        }
+    }
+
+    fn challenged(
+        &self,
+        mut response: Response<Body>,
+        needed: Option<&Scope>,
+        error: Option<ChallengeError>,
+    ) -> Response<Body> {
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = self.app.gate.challenge(&self.realm_url(), needed, error)
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, header(&challenge));
+        }
+        response
+    }
+
+    /// A refusal that is the client's affair: for whoever looks closer.
+    fn note(&self, status: StatusCode, reason: &str) {
+        tracing::debug!(
+            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            path = self.parts.uri.path(), status = status.as_u16(), reason, "a request was refused"
+        );
+    }
+
+    fn log_failure(&self, error: &(dyn std::error::Error + 'static)) {
+        let mut causes = Vec::new();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        tracing::error!(
+            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            path = self.parts.uri.path(), %error, cause = causes.join(": "), "a request failed"
+        );
+    }
+}
+
+/// Scheme and host by which the client reached us, as far as the proxies in front tell. `Forwarded`
+/// counts before the `X-Forwarded-` headers, and of a list the first element, as in registry:2.
+pub(crate) fn reached_by(parts: &Parts, is_tls: bool) -> String {
+    let headers = &parts.headers;
+    let (proto, host) = match first_item(headers, &FORWARDED) {
+        Some(element) => (forwarded_field(&element, "proto"), forwarded_field(&element, "host")),
+        None => (first_item(headers, &X_FORWARDED_PROTO), first_item(headers, &X_FORWARDED_HOST)),
+    };
+    let scheme = match proto.as_deref() {
+        Some("https") => "https",
+        Some("http") => "http",
+        _ if is_tls => "https",
+        _ => "http",
+    };
+    let host = [host, first_item(headers, &HOST), parts.uri.authority().map(|host| host.to_string())]
+        .into_iter()
+        .flatten()
+        .find(|host| is_host(host))
+        .unwrap_or_else(|| "localhost".to_owned());
+    format!("{scheme}://{host}")
+}
+
+fn first_item(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    text.split(',').next().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty())
+}
+
+fn forwarded_field(element: &str, name: &str) -> Option<String> {
+    element.split(';').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"').to_owned())
+    })
+}
+
+/// Letters, digits and what hosts, ports and IPv6 addresses need besides: nothing that could end a
+/// quoted string in the challenge.
+fn is_host(text: &str) -> bool {
+    const LONGEST_HOST: usize = 262;
+    (1..=LONGEST_HOST).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests;

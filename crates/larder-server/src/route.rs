@@ -1,0 +1,125 @@
+//! From a path to what is meant.
+//!
+//! A repository's name has slashes of its own, so the path is read from its end: what stands there
+//! says where the name stops.
+
+use larder_oci::{Digest, NameError, Reference, ReferenceError, RepoName, UploadId};
+use percent_encoding::percent_decode_str;
+
+/// What a path below the prefix means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// `/`: registry:2's liveness answer.
+    Root,
+    /// `/healthz`: the process runs.
+    Health,
+    /// `/readyz`: it can work.
+    Ready,
+    /// `/auth/token`.
+    Token,
+    /// `/v2`, which registry:2 redirects.
+    BaseWithoutSlash,
+    /// `/v2/`.
+    Base,
+    /// `/v2/_catalog`.
+    Catalog,
+    /// `/v2/<name>/tags/list`.
+    Tags(RepoName),
+    /// `/v2/<name>/manifests/<reference>`.
+    Manifest(RepoName, Reference),
+    /// `/v2/<name>/blobs/<digest>`.
+    Blob(RepoName, Digest),
+    /// `/v2/<name>/referrers/<digest>`.
+    Referrers(RepoName, Digest),
+    /// `/v2/<name>/blobs/uploads/`.
+    Uploads(RepoName),
+    /// `/v2/<name>/blobs/uploads/<id>`.
+    Upload(RepoName, UploadId),
+}
+
+/// Why a path means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RouteError {
+    /// Not below `/v2/`.
+    #[error("there is nothing at this path")]
+    NotFound,
+    /// Below `/v2/`, but of no known shape.
+    #[error(
+        "no registry route has this form: a registry serves /v2/<name>/manifests/<tag or digest>, \
+         /v2/<name>/blobs/<digest>, /v2/<name>/blobs/uploads/, /v2/<name>/tags/list, \
+         /v2/<name>/referrers/<digest> and /v2/_catalog"
+    )]
+    NoSuchRoute,
+    /// Not UTF-8 after decoding.
+    #[error("the path is not valid UTF-8")]
+    Encoding,
+    /// The name can't be one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Neither tag nor digest.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Not a digest.
+    #[error(transparent)]
+    Digest(#[from] larder_oci::DigestError),
+    /// Not a session.
+    #[error(transparent)]
+    Upload(#[from] larder_oci::UploadIdError),
+}
+
+impl Route {
+    /// Reads a path as it stands in the request line, without the prefix.
+    pub(crate) fn parse(path: &str) -> Result<Route, RouteError> {
+        let decoded = percent_decode_str(path).decode_utf8().map_err(|_| RouteError::Encoding)?;
+        match decoded.as_ref() {
+            "" | "/" => Ok(Route::Root),
+            "/healthz" => Ok(Route::Health),
+            "/readyz" => Ok(Route::Ready),
+            "/auth/token" | "/auth/token/" => Ok(Route::Token),
+            "/v2" => Ok(Route::BaseWithoutSlash),
+            "/v2/" => Ok(Route::Base),
+            "/v2/_catalog" | "/v2/_catalog/" => Ok(Route::Catalog),
+            other => {
+                let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
+                Route::parse_repository(rest)
+            }
+        }
+    }
+
+    fn parse_repository(path: &str) -> Result<Route, RouteError> {
+        // Clients and proxies disagree about a final slash; one is one too many, further ones are no route.
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (before, last) = path.rsplit_once('/').ok_or(RouteError::NoSuchRoute)?;
+        let (name, kind) = before.rsplit_once('/').ok_or(RouteError::NoSuchRoute)?;
+        match (kind, last) {
+            (_, "") => Err(RouteError::NoSuchRoute),
+            ("tags", "list") => Ok(Route::Tags(name.parse()?)),
+            ("manifests", reference) => Ok(Route::Manifest(name.parse()?, reference.parse()?)),
+            ("blobs", "uploads") => Ok(Route::Uploads(name.parse()?)),
+            ("blobs", digest) => Ok(Route::Blob(name.parse()?, digest.parse()?)),
+            ("referrers", digest) => Ok(Route::Referrers(name.parse()?, digest.parse()?)),
+            ("uploads", id) => {
+                let name = name.strip_suffix("/blobs").ok_or(RouteError::NoSuchRoute)?;
+                Ok(Route::Upload(name.parse()?, id.parse()?))
+            }
+            _ => Err(RouteError::NoSuchRoute),
+        }
+    }
+
+    /// The methods that the route answers, as the `Allow` header lists them.
+    pub(crate) fn methods(&self) -> &'static str {
+        match self {
+            Route::Root | Route::Health | Route::Ready => "GET, HEAD",
+            Route::Token => "GET, HEAD, POST",
+            Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
+            Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",
+            Route::Manifest(..) => "DELETE, GET, HEAD, PUT",
+            Route::Blob(..) => "DELETE, GET, HEAD",
+            Route::Uploads(_) => "POST",
+            Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

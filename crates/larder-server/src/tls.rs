@@ -1,0 +1,118 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+
+/// Where the parts of a TLS set-up are, and how strict it is.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The server's certificate, followed by the ones that lead to its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates clients may or must show.
+    pub clients: Option<ClientCertificates>,
+    /// Whether TLS 1.2 is refused.
+    pub only_tls13: bool,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug)]
+pub struct ClientCertificates {
+    /// Files with the authorities that count.
+    pub authorities: Vec<PathBuf>,
+    /// Whether a client without a certificate is turned away.
+    pub required: bool,
+}
+
+/// Why TLS can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read or holds nothing usable.
+    #[error("{what} {} can't be used", path.display())]
+    File {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key don't go together, or are of a kind that isn't spoken.
+    #[error("the certificate {} and the key {} can't be used together", certificate.display(), key.display())]
+    Pair {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// The client authorities can't be used.
+    #[error("the client authorities can't be used: {0}")]
+    Authorities(String),
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
+        let versions: &[&rustls::SupportedProtocolVersion] = if self.only_tls13 {
+            &[&rustls::version::TLS13]
+        } else {
+            &[&rustls::version::TLS13, &rustls::version::TLS12]
+        };
+        let pair =
+            |source| TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(pair)?;
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
+        };
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|source| TlsError::File {
+            what: "the TLS key",
+            path: self.key.clone(),
+            source,
+        })?;
+        let chain = certificates("the TLS certificate", &self.certificate)?;
+        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        config.alpn_protocols =
+            if self.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+        Ok(Arc::new(config))
+    }
+}
+
+impl ClientCertificates {
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for path in &self.authorities {
+            for certificate in certificates("the client authority", path)? {
+                roots.add(certificate).map_err(|error| TlsError::Authorities(error.to_string()))?;
+            }
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = if self.required { builder } else { builder.allow_unauthenticated() };
+        builder.build().map_err(|error| TlsError::Authorities(error.to_string()))
+    }
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::File { what, path: path.to_owned(), source };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    if certificates.is_empty() {
+        return Err(failed(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(certificates)
+}

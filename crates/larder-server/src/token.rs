@@ -1,0 +1,81 @@
+//! The token endpoint: `GET` and `POST /auth/token` (distribution's token specification; OAuth 2 form).
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use larder_auth::{Login, Password, TokenRequest};
+use larder_oci::ErrorCode;
+use serde_json::json;
+
+use crate::error::ApiError;
+use crate::request::{Answer, Call, Failure};
+use crate::respond::{self, header};
+use crate::uploads::{in_time, next_piece};
+
+/// The longest form that is read: a password of 4 KiB and scopes of some hundred repositories.
+const LONGEST_FORM: usize = 64 << 10;
+
+/// How long a form may be on its way. docker itself gives up on a token after 15 s.
+const LONGEST_FORM_TRANSFER: Duration = Duration::from_secs(30);
+
+impl Call {
+    pub(crate) async fn token(&self, body: Incoming) -> Answer {
+        let Some(endpoint) = self.app.gate.token_endpoint() else {
+            let detail = "this registry gives out no tokens; it takes user and password with each request";
+            return Err(ApiError::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, detail).into());
+        };
+        let request = if self.parts.method == Method::POST {
+            self.token_request_of_form(body).await?
+        } else {
+            let authorization =
+                self.parts.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
+            let scopes = self.parameters("scope");
+            TokenRequest::new(Login::from_authorization(authorization), scopes.iter().map(String::as_str))
+        };
+        let grant = endpoint.grant(&request).await?;
+        let answer = json!({
+            "token": grant.token.expose(),
+            "access_token": grant.token.expose(),
+            "expires_in": grant.expires_in_seconds,
+            "issued_at": grant.issued_at,
+            "scope": grant.granted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        });
+        let mut response = respond::json(StatusCode::OK, &answer);
+        response.headers_mut().insert(CACHE_CONTROL, header("no-store"));
+        Ok(response)
+    }
+
+    async fn token_request_of_form(&self, mut body: Incoming) -> Result<TokenRequest, Failure> {
+        let refused = |detail: String| Failure::from(ApiError::bad_request(ErrorCode::Unsupported, detail));
+        let kind =
+            self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("application/x-www-form-urlencoded") {
+            return Err(refused("POST takes a form (application/x-www-form-urlencoded)".to_owned()));
+        }
+        let read = async {
+            let mut form = Vec::new();
+            while let Some(piece) = next_piece(&mut body).await? {
+                if form.len() + piece.len() > LONGEST_FORM {
+                    return Err(refused(format!("the form has more than {LONGEST_FORM} bytes")));
+                }
+                form.extend_from_slice(&piece);
+            }
+            Ok(form)
+        };
+        let form = in_time(LONGEST_FORM_TRANSFER, read).await?;
+        let field = |name: &str| {
+            form_urlencoded::parse(&form).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        };
+        let login = match field("grant_type").as_deref() {
+            Some("password") => Login::Password {
+                user: field("username").unwrap_or_default(),
+                password: Password::from(field("password").unwrap_or_default().as_str()),
+            },
+            // A refresh token: Larder gives none out, so this is another registry's.
+            _ => Login::Unusable,
+        };
+        Ok(TokenRequest::new(login, field("scope").as_deref()))
+    }
+}

@@ -1,0 +1,41 @@
+//! The server as its clients see it: real requests over a socket, answers as they stand on the wire.
+//!
+//! Each file plays one part of the clients' page (`reference/clients.md`): what docker, containerd,
+//! containers/image and the others send and what they need back. `hostile` plays those who mean harm.
+
+#[cfg(test)]
+mod access_log;
+#[cfg(test)]
+mod base;
+#[cfg(test)]
+mod basic_auth;
+#[cfg(test)]
+mod conditions;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod deletes;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod listings;
+#[cfg(test)]
+mod manifests;
+#[cfg(test)]
+mod mounts;
+#[cfg(test)]
+mod pulls;
+#[cfg(test)]
+mod pushes;
+#[cfg(test)]
+mod ranges;
+#[cfg(test)]
+mod referrers;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tokens;

@@ -1,0 +1,197 @@
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use larder_auth::{AuthMode, Clock, Gate, Mode, Password, Passwords, UsersFile, htpasswd_line};
+use larder_core::{Environment, Registry, Settings, UploadPurging};
+use larder_oci::Digest;
+use larder_server::{AccessLog, App, BoundServer, Options, ServeError, TlsFiles};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Client, Reply, Request, within};
+
+/// The user of every gate, whose password holds a colon.
+pub(crate) const ALICE: (&str, &str) = ("alice", "pass:word");
+
+/// 10/Oct/2026:13:55:36 +0000, at which the access log's clock stands.
+const LOGGED_AT: u64 = 1_791_640_536;
+
+#[derive(Clone, Copy, Default)]
+pub(crate) enum GateKind {
+    #[default]
+    Open,
+    Basic,
+    /// Anybody pulls, users push.
+    Tokens,
+    /// Users only.
+    TokensForUsers,
+}
+
+/// What kind of server a test wants.
+pub(crate) struct Setup {
+    pub(crate) gate: GateKind,
+    pub(crate) tls: bool,
+    pub(crate) deletes: bool,
+    pub(crate) read_only: bool,
+    pub(crate) drain: Duration,
+    pub(crate) options: Options,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            gate: GateKind::Open,
+            tls: false,
+            deletes: true,
+            read_only: false,
+            drain: Duration::from_secs(20),
+            options: Options { catalog_max_entries: 1000, tags_max: 1000, ..Options::default() },
+        }
+    }
+}
+
+/// A server that runs until its test ends.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: TempDir,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    pub(crate) stop: CancellationToken,
+    serving: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Setup {
+    pub(crate) fn gate(gate: GateKind) -> Setup {
+        Setup { gate, ..Setup::default() }
+    }
+
+    pub(crate) async fn start(self) -> Server {
+        self.start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Over what another server has left behind.
+    pub(crate) async fn start_in(mut self, directory: TempDir) -> Server {
+        let settings = Settings {
+            deletes: self.deletes,
+            read_only: self.read_only,
+            upload_purging: UploadPurging {
+                enabled: false,
+                age: Duration::from_secs(3600),
+                interval: Duration::from_secs(3600),
+                dry_run: false,
+            },
+        };
+        let registry =
+            Registry::open(&directory.path().join("data"), settings, Environment::system()).unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let sink = move |line: &str| lines.lock().unwrap().push(line.to_owned());
+        self.options.access_log =
+            Some(AccessLog::new(sink, || SystemTime::UNIX_EPOCH + Duration::from_secs(LOGGED_AT)));
+        let app = Arc::new(App::new(registry, self.gate.build(directory.path()), self.options));
+        let tls = self.tls.then(|| certificate(directory.path()));
+        let server = BoundServer::bind("127.0.0.1", 0, tls.as_ref()).await.unwrap();
+        let address = server.address().unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(server.serve(app, stop.clone(), self.drain));
+        Server { address, directory, log, stop, serving }
+    }
+}
+
+impl GateKind {
+    fn build(self, directory: &Path) -> Gate {
+        let clock: Clock = Arc::new(SystemTime::now);
+        let passwords = || {
+            let path = directory.join("htpasswd");
+            let line = htpasswd_line(ALICE.0, &Password::from(ALICE.1), 4, [7; 16]).unwrap();
+            write(&path, line.as_bytes());
+            let users = UsersFile::open(path).unwrap();
+            Arc::new(Passwords::new(users, [1; 32], NonZeroUsize::MIN, Arc::clone(&clock)))
+        };
+        let mode = match self {
+            GateKind::Open => AuthMode::Open,
+            GateKind::Basic => AuthMode::Basic { realm: "Registry Realm".into(), passwords: passwords() },
+            GateKind::Tokens | GateKind::TokensForUsers => AuthMode::Token {
+                service: "registry.lab".into(),
+                passwords: passwords(),
+                key: [3; 32].into(),
+                mode: match self {
+                    GateKind::TokensForUsers => Mode::EveryoneAuthenticated,
+                    _ => Mode::AnonymousPull,
+                },
+            },
+        };
+        Gate::new(mode, clock)
+    }
+}
+
+/// A certificate for `localhost` that signs itself.
+fn certificate(directory: &Path) -> TlsFiles {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles {
+        certificate: directory.join("certificate.pem"),
+        key: directory.join("key.pem"),
+        clients: None,
+        only_tls13: false,
+        http2: true,
+    };
+    write(&files.certificate, pair.cert.pem().as_bytes());
+    write(&files.key, pair.signing_key.serialize_pem().as_bytes());
+    files
+}
+
+pub(crate) fn write(path: &Path, bytes: &[u8]) {
+    File::create(path).unwrap().write_all(bytes).unwrap();
+}
+
+impl Server {
+    /// Without auth, with deletes.
+    pub(crate) async fn open() -> Server {
+        Setup::default().start().await
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client::over(self.tcp().await)
+    }
+
+    pub(crate) async fn tcp(&self) -> TcpStream {
+        within(TcpStream::connect(self.address)).await.unwrap()
+    }
+
+    /// One request on a connection of its own, as docker does it.
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
+        self.connect().await.ask(&request).await
+    }
+
+    /// How the server ended after it was told to stop.
+    pub(crate) async fn ended(self) -> Result<TempDir, ServeError> {
+        within(self.serving).await.unwrap()?;
+        Ok(self.directory)
+    }
+
+    /// Stops, and starts another server over the same directory.
+    pub(crate) async fn restart_as(self, setup: Setup) -> Server {
+        self.stop.cancel();
+        let directory = self.ended().await.unwrap();
+        setup.start_in(directory).await
+    }
+
+    /// The lines of the access log, once there are so many.
+    pub(crate) async fn logged(&self, count: usize) -> Vec<String> {
+        super::eventually(|| async { self.log.lock().unwrap().len() >= count }).await;
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Where a blob's bytes are on the disk.
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.directory.path().join("data/docker/registry/v2/blobs");
+        blobs.join(digest.algorithm().as_str()).join(&hex[..2]).join(&hex).join("data")
+    }
+}
