@@ -1,0 +1,138 @@
+//! The command line: Larder's own, and the forms that the image `registry:2` is started with.
+
+use clap::{Args, Parser, Subcommand};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
+
+/// What `garbage-collect` answers until there is one.
+pub(crate) const NO_GARBAGE_COLLECTION: &str =
+    "garbage-collect is not there yet: Larder frees no space so far. Nothing was changed.";
+
+/// A container registry and pull-through cache.
+#[derive(Debug, Parser, PartialEq, Eq)]
+#[command(name = "larder", version, about, disable_help_subcommand = false)]
+pub(crate) struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What Larder can be told to do.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Answer clients until stopped.
+    Serve(Serve),
+    /// Edit the users of an htpasswd file.
+    #[command(subcommand)]
+    User(User),
+    /// Ask a running Larder whether it is well; the exit code is the answer.
+    Healthcheck {
+        /// Its address, such as http://localhost:5000, or the config.yml that it was started with; the local one when left out.
+        url: Option<String>,
+    },
+    /// Free the space of what nothing refers to.
+    #[command(hide = true)]
+    GarbageCollect {
+        /// registry:2's flags and config file, which are taken and not looked at.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// `larder serve`
+#[derive(Args, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Serve {
+    /// registry:2's config.yml; else the file that REGISTRY_CONFIGURATION_PATH names, else the built-in configuration.
+    pub(crate) config: Option<PathBuf>,
+    /// The directory for images and users of a start without a config file.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// `larder user`
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum User {
+    /// Add a user, or give an existing one a new password.
+    Add {
+        /// The user's name.
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        users: UsersFile,
+    },
+    /// Remove a user.
+    Remove {
+        /// The user's name.
+        name: String,
+        #[command(flatten)]
+        users: UsersFile,
+    },
+    /// List the users' names.
+    List {
+        #[command(flatten)]
+        users: UsersFile,
+    },
+    /// Check a user's password; exits with 0 when it is right and with 1, and the reason, when it isn't.
+    Verify {
+        /// The user's name.
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+        #[command(flatten)]
+        users: UsersFile,
+    },
+}
+
+/// Which file holds the users.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsersFile {
+    /// The htpasswd file; else the one in the data directory of a start without a config file.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+    /// The data directory whose users are meant.
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Where a password comes from: never from an argument, which every user of the machine can read.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PasswordSource {
+    /// Read the password from this file; a line break at its end doesn't count.
+    #[arg(long, value_name = "FILE", conflicts_with = "password_stdin")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Read the password from standard input; a line break at its end doesn't count.
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+}
+
+/// Translates the forms in which the image `registry:2` is started into Larder's own: nothing at all, or a config file
+/// alone, means `serve`, and `-v` the version. The first argument is the program's name.
+pub(crate) fn rewrite(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.is_empty() {
+        arguments.push("larder".into());
+    }
+    // The image of registry:2 also takes its program's name in front.
+    if arguments.get(1).is_some_and(|first| first == "registry") {
+        arguments.remove(1);
+    }
+    match arguments.get(1) {
+        None => arguments.push("serve".into()),
+        Some(first) if is_config_file(first) => arguments.insert(1, "serve".into()),
+        Some(first) if first == "-v" => {
+            arguments.splice(1..2, ["--version".into()]);
+        }
+        Some(_) => {}
+    }
+    arguments
+}
+
+fn is_config_file(argument: &OsStr) -> bool {
+    [".yml", ".yaml"].iter().any(|ending| argument.as_encoded_bytes().ends_with(ending.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

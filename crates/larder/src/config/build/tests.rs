@@ -1,0 +1,277 @@
+use super::*;
+use crate::config::{Environment, Loaded, keys};
+use std::collections::BTreeSet;
+
+const START: &str = "version: 0.1\n";
+
+fn load(text: &str) -> Result<Loaded, String> {
+    Config::from_yaml(text, "config.yml", &Environment::default()).map_err(|errors| errors.to_string())
+}
+
+fn config(text: &str) -> Config {
+    load(&format!("{START}{text}")).unwrap_or_else(|errors| panic!("{text}: {errors}")).config
+}
+
+/// A file for each key that works, and the key set to what isn't its default: `|` separates the two.
+///
+/// A key that the table calls working and that nothing reads would be a lie; this finds it.
+const ROWS: &[(&str, &str, &str)] = &[
+    ("loglevel", "storage: filesystem", "storage: filesystem\nloglevel: debug"),
+    (
+        "log.accesslog.disabled",
+        "storage: filesystem",
+        "storage: filesystem\nlog: {accesslog: {disabled: on}}",
+    ),
+    (
+        "log.level",
+        "storage: filesystem\nloglevel: warn",
+        "storage: filesystem\nloglevel: warn\nlog: {level: ERROR}",
+    ),
+    ("log.formatter", "storage: filesystem", "storage: filesystem\nlog: {formatter: json}"),
+    ("log.fields", "storage: filesystem", "storage: filesystem\nlog: {fields: {a: b}}"),
+    ("storage.filesystem.rootdirectory", "storage: filesystem", "storage: {filesystem: {rootdirectory: /x}}"),
+    (
+        "storage.maintenance.uploadpurging.enabled",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {uploadpurging: {enabled: false}}}",
+    ),
+    (
+        "storage.maintenance.uploadpurging.age",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {uploadpurging: {age: 1h}}}",
+    ),
+    (
+        "storage.maintenance.uploadpurging.interval",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {uploadpurging: {interval: 1h}}}",
+    ),
+    (
+        "storage.maintenance.uploadpurging.dryrun",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {uploadpurging: {dryrun: true}}}",
+    ),
+    (
+        "storage.maintenance.readonly.enabled",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {readonly: {enabled: true}}}",
+    ),
+    ("storage.delete.enabled", "storage: filesystem", "storage: {filesystem: , delete: {enabled: true}}"),
+    (
+        "auth.htpasswd.realm",
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}",
+        "storage: filesystem\nauth: {htpasswd: {realm: b, path: /p}}",
+    ),
+    (
+        "auth.htpasswd.path",
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}",
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /q}}",
+    ),
+    ("http.addr", "storage: filesystem", "storage: filesystem\nhttp: {addr: '127.0.0.1:80'}"),
+    ("http.host", "storage: filesystem", "storage: filesystem\nhttp: {host: 'https://r.example.com'}"),
+    ("http.prefix", "storage: filesystem", "storage: filesystem\nhttp: {prefix: /x/}"),
+    ("http.draintimeout", "storage: filesystem", "storage: filesystem\nhttp: {draintimeout: 0}"),
+    ("http.headers", "storage: filesystem", "storage: filesystem\nhttp: {headers: {X-A: [b]}}"),
+    ("http.http2.disabled", "storage: filesystem", "storage: filesystem\nhttp: {http2: {disabled: true}}"),
+    (
+        "http.tls.certificate",
+        TLS,
+        "storage: filesystem\nhttp: {tls: {certificate: d, key: k, clientcas: [a]}}",
+    ),
+    ("http.tls.key", TLS, "storage: filesystem\nhttp: {tls: {certificate: c, key: l, clientcas: [a]}}"),
+    ("http.tls.clientcas", TLS, "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [b]}}"),
+    (
+        "http.tls.clientauth",
+        TLS,
+        "storage: filesystem\n\
+         http: {tls: {certificate: c, key: k, clientcas: [a], clientauth: request-client-cert}}",
+    ),
+    (
+        "http.tls.minimumtls",
+        TLS,
+        "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3}}",
+    ),
+    ("catalog.maxentries", "storage: filesystem", "storage: filesystem\ncatalog: {maxentries: 5}"),
+    ("tags.maxtags", "storage: filesystem", "storage: filesystem\ntags: {maxtags: 5}"),
+];
+const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a]}}";
+
+#[test]
+fn every_key_that_works_changes_the_configuration() {
+    for (key, without, with) in ROWS {
+        assert_ne!(config(without), config(with), "{key} changes nothing");
+    }
+    let tested: BTreeSet<&str> = ROWS.iter().map(|(key, _, _)| *key).collect();
+    // `version`, `auth: none` and `net: tcp` can only say what is so anyway.
+    let confirmations = ["version", "auth.none", "http.net"];
+    let is_leaf = |key: &&keys::Key| !matches!(key.kind, keys::Kind::Section | keys::Kind::Choice);
+    let working =
+        keys::all().filter(is_leaf).filter(|key| key.status == keys::Status::Works).map(|key| key.path);
+    let working: BTreeSet<&str> = working.filter(|path| !confirmations.contains(path)).collect();
+    assert_eq!(tested, working);
+}
+
+#[test]
+fn defaults_of_a_file_that_says_little() {
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        config("storage: filesystem"),
+        Config {
+            storage: Storage {
+                root_directory: "/var/lib/registry".into(),
+                delete_enabled: false,
+                upload_purging: UploadPurging {
+                    enabled: true,
+                    age: seconds(168 * 3600),
+                    interval: seconds(24 * 3600),
+                    dry_run: false,
+                },
+                read_only: false,
+            },
+            http: Http {
+                addr: ListenAddress { host: String::new(), port: 5000 },
+                prefix: String::new(),
+                host: None,
+                headers: Vec::new(),
+                drain_timeout: seconds(30),
+                tls: None,
+                http2_disabled: false,
+            },
+            auth: Auth::None,
+            log: Log {
+                level: Level::Info,
+                formatter: Formatter::Text,
+                fields: Vec::new(),
+                access_log_disabled: false,
+            },
+            catalog_max_entries: 1000,
+            tags_max: 1000,
+        }
+    );
+}
+
+#[test]
+fn values_and_what_they_become() {
+    let storage = |rest: &str| config(&format!("storage: {{filesystem: , {rest}}}")).storage;
+    let http = |rest: &str| config(&format!("storage: filesystem\nhttp: {{{rest}}}")).http;
+    let rest = |rest: &str| config(&format!("storage: filesystem\n{rest}"));
+
+    for quoted in ["\"true\"", "'yes'", "on"] {
+        assert!(storage(&format!("delete: {{enabled: {quoted}}}")).delete_enabled, "{quoted}");
+    }
+    // registry:2 panics at both of these.
+    assert!(storage("maintenance: {uploadpurging: {enabled: true}}").upload_purging.enabled);
+    assert!(!storage("maintenance: {readonly: }").read_only);
+    assert_eq!(storage("maintenance: {uploadpurging: {age: 60000000000}}").upload_purging.age.as_secs(), 60);
+
+    for (text, host, port) in [
+        (":5000", "", 5000),
+        ("localhost:0", "localhost", 0),
+        ("'[::1]:443'", "::1", 443),
+        ("0.0.0.0:1", "0.0.0.0", 1),
+    ] {
+        let addr = http(&format!("addr: {text}")).addr;
+        assert_eq!(addr, ListenAddress { host: host.to_owned(), port });
+        assert_eq!(addr.to_string(), text.trim_matches('\''));
+    }
+    for (text, expected) in [("/x/", "/x"), ("/x", "/x"), ("/x/y/", "/x/y"), ("/", "")] {
+        assert_eq!(http(&format!("prefix: {text}")).prefix, expected);
+    }
+    for (text, expected) in [
+        ("https://r.example.com", "https://r.example.com/"),
+        ("http://r.example.com:5000/", "http://r.example.com:5000/"),
+        ("https://r.example.com/x/", "https://r.example.com/x/"),
+        ("https://r.example.com/x", "https://r.example.com/"),
+    ] {
+        assert_eq!(http(&format!("host: '{text}'")).host.unwrap().to_string(), expected);
+    }
+    let headers = http("headers: {X-B: [two, three], x-a: ['max-age=1; x']}").headers;
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(headers, [("x-b", "two"), ("x-b", "three"), ("x-a", "max-age=1; x")]);
+
+    for (text, expected) in [("0", 1000), ("-5", 1000), ("7", 7)] {
+        assert_eq!(rest(&format!("catalog: {{maxentries: {text}}}")).catalog_max_entries, expected);
+    }
+    assert_eq!(rest("tags: {maxtags: 0}").tags_max, 1000);
+    assert_eq!(
+        rest("log: {fields: {service: registry, number: 5, list: [a, {b: c}]}}").log.fields,
+        [("service", "registry"), ("number", "5"), ("list", "[a, {b: c}]")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    for auth in ["none", "{none: }", "{NONE: {}}", "{}", ""] {
+        assert_eq!(rest(&format!("auth: {auth}")).auth, Auth::None, "{auth}");
+    }
+}
+
+#[test]
+fn mistakes_between_keys() {
+    for (text, expected) in [
+        ("", "config.yml:1:1: \"storage\" is missing: say where images are kept"),
+        ("storage:", "config.yml:2:1: \"storage\" is missing"),
+        ("storage: {delete: {enabled: true}}", "config.yml:2:1: \"storage\" is missing"),
+        (
+            "storage: {filesystem: , inmemory: }",
+            "config.yml:2:25: \"storage\" must name exactly one driver, and names \"filesystem\" (config.yml:2:11) and \
+             \"inmemory\" (config.yml:2:25)",
+        ),
+        ("storage: filesytem", "config.yml:2:10: unknown key \"filesytem\" below \"storage\"; did you mean"),
+        ("auth: {htpasswd: {realm: r}}", "config.yml:2:8: \"auth.htpasswd.path\" is missing"),
+        ("auth: htpasswd", "config.yml:2:7: \"auth.htpasswd.realm\" is missing"),
+        (
+            "auth: {htpasswd: {realm: r, path: p}, none: }",
+            "config.yml:2:39: \"auth\" must name exactly one kind of authentication, and names \"htpasswd\"",
+        ),
+        ("http: {net: unix, addr: /run/x.sock}", "config.yml:2:13: \"http.net: unix\" is not supported yet"),
+        ("http: {addr: '5000'}", "config.yml:2:14: \"http.addr\" is \"5000\"; write host:port"),
+        ("http: {addr: ':http'}", "\"http.addr\" is \":http\""),
+        ("http: {addr: ':70000'}", "\"http.addr\" is \":70000\""),
+        ("http: {addr: ':+80'}", "\"http.addr\" is \":+80\""),
+        ("http: {addr: '::1:80'}", "\"http.addr\" is \"::1:80\""),
+        ("http: {prefix: x}", "\"http.prefix\" must be a path that starts with /"),
+        ("http: {draintimeout: -1s}", "\"http.draintimeout\" must not be negative"),
+        ("http: {headers: {'X A': [b]}}", "\"http.headers.X A\" is not a header's name"),
+        ("http: {headers: {X-A: [\"b\\nc\"]}}", "\"http.headers.X-A\" holds characters that a header can't"),
+        ("http: {tls: {certificate: c}}", "\"http.tls.key\" is missing"),
+        ("http: {tls: {key: c}}", "\"http.tls.certificate\" is missing"),
+        ("http: {tls: {clientcas: [c]}}", "\"http.tls.certificate\" is missing"),
+        ("tags: {maxtags: -1}", "\"tags.maxtags\" must not be negative"),
+        (
+            "storage: {filesystem: , maintenance: {uploadpurging: {interval: 0s}}}",
+            "\"storage.maintenance.uploadpurging.interval\" must be longer than nothing",
+        ),
+    ] {
+        let storage =
+            if text.starts_with("storage") || text.is_empty() { "" } else { "\nstorage: filesystem" };
+        let errors = load(&format!("{START}{text}{storage}")).expect_err(text);
+        assert!(errors.lines().any(|line| line.contains(expected)), "{text}: {errors}");
+    }
+}
+
+#[test]
+fn an_unknown_driver_is_one_mistake() {
+    let errors = load("version: 0.1\nstorage: {filesytem: {rootdirectory: /x}}\n").unwrap_err();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[test]
+fn warnings_between_keys() {
+    for (text, expected) in [
+        ("http: {host: registry.example.com}", "\"http.host\" is ignored, as by registry:2"),
+        ("http: {host: 'registry.example.com:5000'}", "\"http.host\" is ignored, as by registry:2"),
+        (
+            "http: {tls: {certificate: c, key: k, minimumtls: tls1.0}}",
+            "the oldest version offered is TLS 1.2",
+        ),
+        (
+            "http: {tls: {certificate: c, key: k, clientauth: request-client-cert}}",
+            "has no effect without http.tls.clientcas",
+        ),
+        ("log: {formatter: logstash}", "Larder writes JSON"),
+    ] {
+        let loaded = load(&format!("{START}{text}\nstorage: filesystem")).unwrap();
+        assert_eq!(loaded.warnings.len(), 1, "{text}: {:?}", loaded.warnings);
+        assert!(loaded.warnings[0].contains(expected), "{text}: {:?}", loaded.warnings);
+    }
+    let loaded = load("version: 0.1\nstorage: {filesystem: , delete: {enabled: \"true\"}}").unwrap();
+    assert!(loaded.warnings[0].contains("because of the quotes"), "{:?}", loaded.warnings);
+}

@@ -1,0 +1,158 @@
+//! Which keys a configuration may have: distribution's whole contract, each key with what it takes and what Larder does
+//! with it. The file's check, the overlay of `REGISTRY_*` variables and the suggestions all read this one table.
+
+use Kind::{Section, Texts};
+
+mod table;
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A map of the keys that the table lists below this one.
+    Section,
+    /// A section that may also be written as the bare name of one of its keys (`storage: filesystem`).
+    Choice,
+    /// A list of sections; the table lists their keys below `name[]`.
+    Sections,
+    Boolean,
+    Integer,
+    Text,
+    /// Text that no message may repeat.
+    Secret,
+    Duration,
+    /// One of these words, in any case.
+    Words(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// A map of HTTP header names to lists of texts.
+    Headers,
+    /// Whatever stands there, as the options of drivers that Larder doesn't have.
+    Anything,
+}
+
+/// What Larder does with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// What registry:2 does.
+    Works,
+    /// Nothing, and nothing is lost by it: accepted in silence. The sentence says why, for the reference page.
+    Unneeded(&'static str),
+    /// Nothing: a warning. The sentence says what that means.
+    Ignored(&'static str),
+    /// Nothing, which would be a lie to ignore: an error at start. The sentence says what to do.
+    NotYet(&'static str),
+}
+
+/// One key of the contract.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// The path from the top: `http.tls.clientcas`, `notifications.endpoints[].url`.
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) status: Status,
+}
+
+impl Key {
+    pub(super) fn parent(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// The environment variable that sets this key, with item 0 for each list on the way.
+    pub(super) fn variable(&self) -> String {
+        format!("REGISTRY_{}", self.path.replace("[]", "_0").replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// Every key, in the order of the documentation.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    table::KEYS.iter().copied().flatten()
+}
+
+/// The storage drivers of registry:2 and registry:3: of these keys below `storage`, there must be exactly one.
+pub(super) const DRIVERS: [&str; 8] =
+    ["filesystem", "inmemory", "s3", "s3aws", "azure", "gcs", "oss", "swift"];
+
+/// Where distribution's names for variables differ from its names for keys, because it takes the former from the fields
+/// of its Go structures: the section, what a variable says there, and what a file says.
+const GO_NAMES: [(&str, &str, &str); 6] = [
+    ("notifications", "EVENTCONFIG", "events"),
+    ("health", "FILECHECKERS", "file"),
+    ("health", "HTTPCHECKERS", "http"),
+    ("health", "TCPCHECKERS", "tcp"),
+    ("log.hooks[]", "MAILOPTIONS", "options"),
+    ("compatibility.schema1", "TRUSTKEY", "signingkeyfile"),
+];
+
+/// A place in a configuration and what may stand there: a key of the table, or what a list or a free map holds.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) path: String,
+    pub(super) kind: Kind,
+    pub(super) status: Status,
+}
+
+impl Slot {
+    /// The whole configuration.
+    pub(super) fn root() -> Self {
+        Self { path: String::new(), kind: Section, status: Status::Works }
+    }
+
+    /// The keys known below this place.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> {
+        let is_section = matches!(self.kind, Section | Kind::Choice);
+        all().filter(move |key| is_section && key.parent() == self.path)
+    }
+
+    /// What a key below this place leads to.
+    pub(super) fn child(&self, name: &str) -> Option<Self> {
+        match self.kind {
+            Section | Kind::Choice => self.keys().find(|key| key.name() == name).map(Self::from),
+            Kind::Headers => Some(self.inside(&format!(".{name}"), Texts)),
+            Kind::Anything => Some(self.inside(&format!(".{name}"), Kind::Anything)),
+            Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
+            Kind::Duration | Kind::Words(_) | Texts => None,
+        }
+    }
+
+    /// What each item of a list at this place is.
+    pub(super) fn item(&self) -> Option<Self> {
+        match self.kind {
+            Kind::Sections => Some(self.inside("[]", Section)),
+            Texts => Some(self.inside("[]", Kind::Text)),
+            Kind::Anything => Some(self.inside("[]", Kind::Anything)),
+            Section | Kind::Choice | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
+            Kind::Duration | Kind::Words(_) | Kind::Headers => None,
+        }
+    }
+
+    /// Whether a map here takes names of the operator's choice.
+    pub(super) fn is_free_map(&self) -> bool {
+        matches!(self.kind, Kind::Headers | Kind::Anything)
+    }
+
+    /// The key below this place that one element of a variable's name means, by the file's name or by Go's.
+    pub(super) fn key_of_variable(&self, element: &str) -> Option<&'static Key> {
+        let go_name = GO_NAMES.iter().find(|(section, name, _)| *section == self.path && *name == element);
+        self.keys().find(|key| match go_name {
+            Some((_, _, name)) => key.name() == *name,
+            None => key.name().to_ascii_uppercase() == element,
+        })
+    }
+
+    fn inside(&self, suffix: &str, kind: Kind) -> Self {
+        Self { path: format!("{}{suffix}", self.path), kind, status: self.status }
+    }
+}
+
+impl From<&Key> for Slot {
+    fn from(key: &Key) -> Self {
+        Self { path: key.path.to_owned(), kind: key.kind, status: key.status }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use super::*;
+use std::collections::BTreeSet;
+
+#[test]
+fn each_key_is_listed_once() {
+    let mut seen = BTreeSet::new();
+    for key in all() {
+        assert!(seen.insert(key.path), "{} is listed twice", key.path);
+    }
+    assert!(seen.len() > 250, "the contract has more keys than {}", seen.len());
+}
+
+#[test]
+fn each_key_stands_below_one_that_holds_keys() {
+    for key in all().filter(|key| key.path.contains('.')) {
+        let parent = key.parent();
+        let (section, kinds): (&str, &[Kind]) = match parent.strip_suffix("[]") {
+            Some(list) => (list, &[Kind::Sections]),
+            None => (parent, &[Kind::Section, Kind::Choice]),
+        };
+        let found = all().find(|other| other.path == section);
+        assert!(found.is_some_and(|found| kinds.contains(&found.kind)), "{} hangs in the air", key.path);
+    }
+}
+
+#[test]
+fn a_key_can_be_named_by_one_variable_alone() {
+    let mut seen = BTreeSet::new();
+    for key in all() {
+        assert!(!key.name().contains('_'), "a variable can't express {}", key.path);
+        assert_eq!(key.path, key.path.to_lowercase(), "yaml.v2 knows lower-case names only");
+        assert!(seen.insert(key.variable()), "{} has the variable of another key", key.path);
+    }
+}
+
+#[test]
+fn every_sentence_is_one() {
+    for key in all() {
+        match key.status {
+            Status::Works => {}
+            Status::Unneeded(sentence) | Status::Ignored(sentence) | Status::NotYet(sentence) => {
+                let starts_well = sentence.starts_with(char::is_uppercase);
+                assert!(starts_well && sentence.ends_with('.'), "{}: {sentence}", key.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_drivers_are_keys() {
+    for driver in DRIVERS {
+        assert!(all().any(|key| key.path == format!("storage.{driver}")), "{driver}");
+    }
+}
+
+#[test]
+fn go_names_lead_to_keys() {
+    for (section, element, name) in GO_NAMES {
+        let slot = Slot { path: section.to_owned(), kind: Section, status: Status::Works };
+        assert_eq!(slot.key_of_variable(element).map(Key::name), Some(name), "{section} {element}");
+        assert_eq!(
+            slot.key_of_variable(&name.to_uppercase()).map(Key::name),
+            Some(name),
+            "the file's own name works too"
+        );
+    }
+}

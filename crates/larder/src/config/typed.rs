@@ -1,0 +1,179 @@
+//! The configuration with types: what the start is wired from. Every value in it has been checked.
+
+use http::{HeaderName, HeaderValue, Uri};
+use std::{fmt, path::PathBuf, time::Duration};
+
+/// Everything that Larder takes from its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Where images lie and what may happen to them.
+    pub(crate) storage: Storage,
+    /// Where and how to answer.
+    pub(crate) http: Http,
+    /// Who may do what.
+    pub(crate) auth: Auth,
+    /// What is written to the log.
+    pub(crate) log: Log,
+    /// The most repositories that one page of the catalog may hold; at least 1.
+    pub(crate) catalog_max_entries: usize,
+    /// The most tags that one page of a repository's list may hold; at least 1.
+    pub(crate) tags_max: usize,
+}
+
+/// `storage`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    /// The directory that holds `docker/registry/v2`.
+    pub(crate) root_directory: PathBuf,
+    /// Whether manifests, tags and blobs may be deleted by request.
+    pub(crate) delete_enabled: bool,
+    /// What happens to uploads that nobody finished.
+    pub(crate) upload_purging: UploadPurging,
+    /// Whether every write is refused.
+    pub(crate) read_only: bool,
+}
+
+/// `storage.maintenance.uploadpurging`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UploadPurging {
+    /// Whether it runs at all.
+    pub(crate) enabled: bool,
+    /// How old an upload has to be.
+    pub(crate) age: Duration,
+    /// The time between two runs; never zero.
+    pub(crate) interval: Duration,
+    /// Whether it only says what it would remove.
+    pub(crate) dry_run: bool,
+}
+
+/// `http`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Http {
+    /// Where to listen.
+    pub(crate) addr: ListenAddress,
+    /// What all routes stand below: empty, or `/` and a path that doesn't end in one, such as `/images`.
+    pub(crate) prefix: String,
+    /// The registry's address as clients know it, with scheme and host. A path, if there is one, ends in `/`.
+    pub(crate) host: Option<Uri>,
+    /// Headers to add to every answer of the API, in the order of the file.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long a stop waits for answers that are under way.
+    pub(crate) drain_timeout: Duration,
+    /// Present when connections are encrypted.
+    pub(crate) tls: Option<Tls>,
+    /// Whether clients are kept on HTTP/1.1.
+    pub(crate) http2_disabled: bool,
+}
+
+/// A TCP address to listen on. Displays as it is written in a file, `:5000` or `127.0.0.1:5000`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
+    /// A name or address without brackets; empty for every interface, IPv4 and IPv6.
+    pub(crate) host: String,
+    /// The port; 0 lets the system choose.
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// `http.tls`, with a certificate from files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub(crate) certificate: PathBuf,
+    /// PEM file with its private key.
+    pub(crate) key: PathBuf,
+    /// PEM files with the authorities that sign clients' certificates; empty when clients aren't asked for one.
+    pub(crate) client_cas: Vec<PathBuf>,
+    /// What is asked of clients when there are such authorities.
+    pub(crate) client_auth: ClientAuth,
+    /// The oldest version offered.
+    pub(crate) minimum_tls: MinimumTls,
+}
+
+/// `http.tls.clientauth`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    /// A certificate is required and must be signed by one of the authorities.
+    RequireAndVerify,
+    /// A certificate may be left out; one that is shown must be signed.
+    VerifyIfGiven,
+    /// A certificate is required, whoever signed it.
+    RequireAny,
+    /// A certificate is asked for; neither its absence nor its signer matters.
+    Request,
+}
+
+/// `http.tls.minimumtls`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MinimumTls {
+    /// TLS 1.2
+    Tls12,
+    /// TLS 1.3
+    Tls13,
+}
+
+/// `auth`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Auth {
+    /// Everybody may do everything.
+    None,
+    /// Users of a file; each may do everything, nobody else anything.
+    Htpasswd {
+        /// What the challenge says.
+        realm: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Larder's own token endpoint: everybody may pull, the users of a file may push. Only a start without a config
+    /// file has it.
+    BuiltIn {
+        /// The file, which need not exist: then there are no users.
+        users_file: PathBuf,
+        /// What tokens are made for.
+        service: String,
+    },
+}
+
+/// `log`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// The least important entries that are written.
+    pub(crate) level: Level,
+    /// Their form.
+    pub(crate) formatter: Formatter,
+    /// Fields added to each of them, in the order of the file.
+    pub(crate) fields: Vec<(String, String)>,
+    /// Whether the access log is left out.
+    pub(crate) access_log_disabled: bool,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// What failed.
+    Error,
+    /// What will need somebody's attention, too.
+    Warn,
+    /// What happened, too.
+    Info,
+    /// How it happened, too.
+    Debug,
+}
+
+/// `log.formatter`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Formatter {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,59 @@
+//! Larder: a container registry and pull-through cache in one binary.
+
+mod cli;
+mod serve;
+mod first_start;
+mod telemetry;
+mod lines;
+mod config;
+mod users;
+mod healthcheck;
+
+use clap::Parser;
+use cli::{Command, CommandLine};
+use config::{Environment, Source};
+use std::{error::Error, process::ExitCode};
+
+/// Gives memory back to the system after a peak, and is quick in a static binary, where glibc's own is neither.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse_from(cli::rewrite(std::env::args_os()));
+    match run(line.command, &std::env::vars_os().collect()) {
+        Ok(code) => code,
+        Err(error) => {
+            let mut cause: Option<&dyn Error> = Some(error.as_ref());
+            let mut words = Vec::new();
+            while let Some(error) = cause {
+                words.push(error.to_string());
+                cause = error.source();
+            }
+            eprintln!("{}", words.join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn Error>> {
+    let may_use_system_directory = config::may_use_system_directory();
+    match command {
+        Command::Serve(options) => {
+            let source = Source::choose(
+                options.config.as_deref(),
+                options.data.as_deref(),
+                environment,
+                may_use_system_directory,
+            )?;
+            serve::serve(config::load(&source, environment)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::User(user) => {
+            Ok(users::run(&user, environment, may_use_system_directory, &mut std::io::stdout())?)
+        }
+        Command::Healthcheck { url } => {
+            healthcheck::run(url.as_deref(), environment, may_use_system_directory)
+        }
+        Command::GarbageCollect { .. } => Err(cli::NO_GARBAGE_COLLECTION.into()),
+    }
+}

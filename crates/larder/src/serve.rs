@@ -1,0 +1,230 @@
+//! `larder serve`: the wiring.
+
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, UsersFile};
+use larder_core::{Registry, Settings, UploadPurging};
+use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, TlsFiles};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Auth, ClientAuth, Config, Loaded, MinimumTls};
+use crate::lines::LineWriter;
+use crate::{first_start, telemetry};
+
+/// The user that a first start makes where Larder's own configuration is in force.
+const ADMIN: &str = "admin";
+
+/// The user that registry:2 makes when its htpasswd file is missing.
+const REGISTRY_2_USER: &str = "docker";
+
+/// Serves until a signal says stop; returns when all work has ended.
+pub(crate) fn serve(loaded: Loaded) -> Result<(), Box<dyn Error>> {
+    let Loaded { config, warnings } = loaded;
+    let log = telemetry::start(&config.log);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_open_files_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(run(&config));
+    // Waits for what still runs on blocking threads: a half-written upload is flushed.
+    drop(runtime);
+    log.flush();
+    outcome
+}
+
+async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    let root = &std::path::absolute(&config.storage.root_directory)?;
+    warn_of_adoption(config, root);
+    let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
+    let server =
+        BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls_files(config).as_ref()).await?;
+    let address = server.address()?;
+    let gate = gate(config, address.port())?;
+    let app = Arc::new(App::new(registry.clone(), gate, options(config)));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
+        "listening on {address}"
+    );
+    let stop = CancellationToken::new();
+    let maintenance = tokio::spawn({
+        let (registry, stop) = (registry.clone(), stop.clone());
+        async move { registry.maintain(stop).await }
+    });
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let served = server.serve(app, stop, config.http.drain_timeout).await;
+    maintenance.await?;
+    served?;
+    tracing::info!("stopped; all requests had ended");
+    Ok(())
+}
+
+/// Whoever starts Larder without a configuration on another registry's directory opens its images to
+/// everybody: that must not happen unnoticed.
+fn warn_of_adoption(config: &Config, root: &Path) {
+    let is_there = |path: &str| root.join(path).try_exists().unwrap_or(true);
+    let built_in = matches!(config.auth, Auth::BuiltIn { .. });
+    if built_in && is_there("docker/registry/v2/repositories") && !is_there("larder") {
+        tracing::warn!(
+            data = %root.display(),
+            "this directory holds another registry's images, and without a config file everybody may pull them; \
+             if they were not public, stop now and start with that registry's config.yml"
+        );
+    }
+}
+
+/// The first signal lets running requests end; a second one doesn't wait for them.
+async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can't be received; the process can only be killed");
+        return;
+    };
+    for first in [true, false] {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if first {
+            tracing::info!(
+                signal = name,
+                "stopping: no more connections are taken, running requests may end"
+            );
+            stop.cancel();
+        } else {
+            tracing::warn!(signal = name, "stopping at once");
+            std::process::exit(1);
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let purging = &config.storage.upload_purging;
+    Settings {
+        deletes: config.storage.delete_enabled,
+        read_only: config.storage.read_only,
+        upload_purging: UploadPurging {
+            enabled: purging.enabled,
+            age: purging.age,
+            interval: purging.interval,
+            dry_run: purging.dry_run,
+        },
+    }
+}
+
+fn options(config: &Config) -> Options {
+    let public_url = config.http.host.as_ref().and_then(|url| {
+        let (scheme, authority) = (url.scheme()?, url.authority()?);
+        Some(format!("{scheme}://{authority}"))
+    });
+    let lines = LineWriter::start("access log", std::io::stdout());
+    Options {
+        prefix: config.http.prefix.clone(),
+        public_url,
+        headers: config.http.headers.clone(),
+        catalog_max_entries: config.catalog_max_entries,
+        tags_max: config.tags_max,
+        access_log: (!config.log.access_log_disabled)
+            .then(|| AccessLog::new(move |line| lines.write(format!("{line}\n")), SystemTime::now)),
+        http1_only: config.http.http2_disabled,
+    }
+}
+
+fn tls_files(config: &Config) -> Option<TlsFiles> {
+    let tls = config.http.tls.as_ref()?;
+    if !tls.client_cas.is_empty() && matches!(tls.client_auth, ClientAuth::Request | ClientAuth::RequireAny) {
+        tracing::warn!(
+            "http.tls.clientauth: Larder verifies every client certificate that is shown; \
+             one that http.tls.clientcas doesn't vouch for is refused"
+        );
+    }
+    let clients = (!tls.client_cas.is_empty()).then(|| ClientCertificates {
+        authorities: tls.client_cas.clone(),
+        required: match tls.client_auth {
+            ClientAuth::RequireAndVerify | ClientAuth::RequireAny => true,
+            ClientAuth::VerifyIfGiven | ClientAuth::Request => false,
+        },
+    });
+    Some(TlsFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        clients,
+        only_tls13: tls.minimum_tls == MinimumTls::Tls13,
+        http2: !config.http.http2_disabled,
+    })
+}
+
+fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
+    let clock: Clock = Arc::new(SystemTime::now);
+    let mode = match &config.auth {
+        Auth::None => {
+            tracing::warn!(
+                "no auth is configured: whoever reaches this registry can push to it and overwrite its images; \
+                 set auth.htpasswd, or start without a config file for anonymous pulls and pushes by users"
+            );
+            AuthMode::Open
+        }
+        Auth::Htpasswd { realm, path } => {
+            if let Some(password) = first_start::first_user(path, REGISTRY_2_USER)? {
+                tracing::warn!(
+                    path = %path.display(), user = REGISTRY_2_USER,
+                    password = %String::from_utf8_lossy(password.expose()),
+                    "the htpasswd file was missing; it was made with a user whose password is shown only now"
+                );
+            }
+            AuthMode::Basic { realm: realm.clone(), passwords: passwords(path, &clock)? }
+        }
+        Auth::BuiltIn { users_file, service } => {
+            if let Some(password) = first_start::first_user(users_file, ADMIN)? {
+                greet(config, port, &String::from_utf8_lossy(password.expose()));
+            }
+            let key = first_start::token_key(&users_file.with_file_name("token.key"))?;
+            AuthMode::Token {
+                service: service.clone(),
+                passwords: passwords(users_file, &clock)?,
+                key,
+                mode: Mode::AnonymousPull,
+            }
+        }
+    };
+    Ok(Gate::new(mode, clock))
+}
+
+fn passwords(path: &Path, clock: &Clock) -> Result<Arc<Passwords>, Box<dyn Error>> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Ok(Arc::new(Passwords::new(UsersFile::open(path)?, rand::random(), cores, Arc::clone(clock))))
+}
+
+/// What a first start has to say to a person, once.
+fn greet(config: &Config, port: u16, password: &str) {
+    let host = match config.http.addr.host.as_str() {
+        "" | "0.0.0.0" | "[::]" | "::" => "localhost",
+        host => host,
+    };
+    eprintln!(
+        "\nThis is the first start of Larder on {data}.\n\
+         Everybody who reaches it may pull; the user {ADMIN} may push. The password is shown only now:\n\n    \
+         docker login -u {ADMIN} -p {password} {host}:{port}\n\n\
+         Change it with `larder user add {ADMIN}`, add others with `larder user add NAME`.\n",
+        data = config.storage.root_directory.display(),
+    );
+}
+
+/// Each connection and each blob being sent is an open file; the usual soft limit of 1,024 is from
+/// another time, and Go programs raise it too.
+fn raise_open_files_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || (limit.current.is_some() && limit.maximum.is_none()) {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+    }
+}

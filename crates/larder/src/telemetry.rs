@@ -1,0 +1,170 @@
+//! The log on standard error, in the forms that registry:2's users know: logrus' text, or JSON.
+//!
+//! One line per event: `time`, `level`, `msg`, then the event's own fields and the operator's static
+//! ones (`log.fields`).
+
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+use crate::config::{self, Formatter, Log};
+use crate::lines::LineWriter;
+
+/// The last second that RFC 3339 has digits for.
+const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
+
+/// Sends the process's events to standard error from here on.
+pub(crate) fn start(log: &Log) -> LineWriter {
+    let least = match log.level {
+        config::Level::Error => Level::ERROR,
+        config::Level::Warn => Level::WARN,
+        config::Level::Info => Level::INFO,
+        config::Level::Debug => Level::DEBUG,
+    };
+    let writer = LineWriter::start("log", std::io::stderr());
+    let lines = Lines { least, formatter: log.formatter, fields: log.fields.clone(), writer: writer.clone() };
+    // Fails only if it was done before, as tests in one process do.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+    writer
+}
+
+struct Lines {
+    least: Level,
+    formatter: Formatter,
+    fields: Vec<(String, String)>,
+    writer: LineWriter,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // Libraries' own chatter is for those who debug Larder.
+        let ours = metadata.target().starts_with("larder");
+        *metadata.level() <= self.least && (ours || *metadata.level() <= Level::WARN)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut collected = Collected::default();
+        event.record(&mut collected);
+        for (name, value) in &self.fields {
+            // As logrus does it: the line's own words can't be replaced.
+            let taken = matches!(name.as_str(), "time" | "level" | "msg");
+            let name = if taken { format!("fields.{name}") } else { name.clone() };
+            collected.fields.insert(name, value.clone().into());
+        }
+        self.writer.write(line(self.formatter, event.metadata().level(), SystemTime::now(), &collected));
+    }
+}
+
+fn line(formatter: Formatter, level: &Level, now: SystemTime, event: &Collected) -> String {
+    // A clock before 1970 or after 9999 must not end the log.
+    let sayable = now.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + END_OF_9999);
+    let time = humantime::format_rfc3339_millis(sayable).to_string();
+    let level = match *level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    };
+    match formatter {
+        Formatter::Text => {
+            let mut line = format!("time={time:?} level={level} msg={:?}", event.message);
+            for (name, value) in &event.fields {
+                line.push_str(&format!(" {name}={}", text_value(value)));
+            }
+            line.push('\n');
+            line
+        }
+        Formatter::Json => {
+            let mut object = Map::new();
+            object.insert("time".into(), time.into());
+            object.insert("level".into(), level.into());
+            object.insert("msg".into(), event.message.clone().into());
+            object.extend(event.fields.clone());
+            format!("{}\n", Value::Object(object))
+        }
+    }
+}
+
+/// As logrus writes it: quoted where it holds more than a plain word.
+fn text_value(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/@^+:".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) { text } else { format!("{text:?}") }
+}
+
+/// An event's message and its other fields.
+#[derive(Default)]
+struct Collected {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Collected {
+    fn insert(&mut self, field: &Field, value: Value) {
+        if field.name() == "message" {
+            self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        } else {
+            self.fields.insert(field.name().to_owned(), value);
+        }
+    }
+}
+
+impl Visit for Collected {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.insert(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(formatter: Formatter) -> String {
+        let mut event = Collected { message: "it \"works\"\nwell".into(), ..Collected::default() };
+        event.fields.insert("path".into(), "/var/lib/registry".into());
+        event.fields.insert("reason".into(), "a b".into());
+        event.fields.insert("count".into(), 3.into());
+        super::line(formatter, &Level::WARN, SystemTime::UNIX_EPOCH, &event)
+    }
+
+    #[test]
+    fn text_is_logruss() {
+        assert_eq!(
+            line(Formatter::Text),
+            "time=\"1970-01-01T00:00:00.000Z\" level=warning msg=\"it \\\"works\\\"\\nwell\" count=3 \
+             path=/var/lib/registry reason=\"a b\"\n"
+        );
+    }
+
+    #[test]
+    fn json_is_one_object_per_line() {
+        let value: Value = serde_json::from_str(&line(Formatter::Json)).unwrap();
+        assert_eq!(value["level"], "warning");
+        assert_eq!(value["msg"], "it \"works\"\nwell");
+        assert_eq!(value["count"], 3);
+    }
+}
