@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -110,6 +110,9 @@ fn unmount_below(dir: &Path) -> Result {
     Ok(())
 }
 
+/// Where every server of the rings listens: nothing of them is reachable from elsewhere.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
+
 /// A TCP port of `address` that nobody listens on, and that this process has not handed out before.
 pub(crate) fn free_port(address: &str) -> Result<u16> {
     static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
@@ -122,16 +125,4 @@ pub(crate) fn free_port(address: &str) -> Result<u16> {
         }
     }
     fail!("no free port on {address}")
-}
-
-/// This machine's own address. Clients give 127.0.0.1 a special treatment (docker never verifies its
-/// certificate, containerd and go-containerregistry take it for plain HTTP), so TLS is proved elsewhere.
-pub(crate) fn outward_address() -> Result<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // No packet is sent: connecting a UDP socket only asks the kernel which address it would use.
-    socket.connect("198.51.100.1:9").context("this machine has no address but the loopback one")?;
-    match socket.local_addr()?.ip() {
-        IpAddr::V4(address) if !address.is_loopback() => Ok(address.to_string()),
-        other => fail!("this machine's outward address is {other}; the TLS cases need another one"),
-    }
 }

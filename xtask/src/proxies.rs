@@ -8,7 +8,7 @@ use crate::arguments::Arguments;
 use crate::failure::{Context, Result, fail, same};
 use crate::http::{Body, Http};
 use crate::image::{Image, check_layout};
-use crate::places::{Ring, free_port, outward_address};
+use crate::places::{LOOPBACK, Ring, free_port};
 use crate::process::{Daemon, Run};
 use crate::report::Report;
 use crate::server::{Plan, Program};
@@ -37,8 +37,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let program = Program::chosen(arguments)?;
     let mut report = Report::new("proxies");
     let ring = Ring::fresh("proxies")?;
-    let address = outward_address()?;
-    let authority = Authority::make(&ring, &[&address])?;
+    let authority = Authority::make(&ring, &[LOOPBACK])?;
     let image = Image::single(1, crate::image::native_architecture(), &[LARGE_LAYER, 5000]);
     let layout = ring.make_dir("layout")?;
     image.write_layout(&layout, "large")?;
@@ -56,14 +55,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         let started = report.step("proxy", "registry and proxy start", || {
             let server = plan.start(&ring, &format!("registry-{title}"))?;
             let authority = tls.then_some(&authority);
-            let front = start(
-                proxy,
-                &ring,
-                &title,
-                if tls { &address } else { "127.0.0.1" },
-                authority,
-                &server.host,
-            )?;
+            let front = start(proxy, &ring, &title, LOOPBACK, authority, &server.host)?;
             Ok((server, front))
         });
         let Some((server, front)) = started else { continue };

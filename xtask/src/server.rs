@@ -8,7 +8,7 @@ use crate::arguments::Arguments;
 use crate::dist;
 use crate::failure::{Context, Result, fail};
 use crate::http::Http;
-use crate::places::{Ring, free_port};
+use crate::places::{LOOPBACK, Ring, free_port};
 use crate::process::{Daemon, Run};
 use crate::tls::Authority;
 
@@ -39,7 +39,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) program: Program,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<&'a Authority>,
-    pub(crate) address: &'a str,
     pub(crate) data: &'a Path,
     /// Further lines of config.yml's `http` section, indented by two.
     pub(crate) http_lines: &'a str,
@@ -72,11 +71,11 @@ impl Program {
 impl<'a> Plan<'a> {
     /// Plain HTTP on the loopback address, open to everyone.
     pub(crate) fn open(program: Program, data: &'a Path) -> Self {
-        Self { program, auth: Auth::None, tls: None, address: "127.0.0.1", data, http_lines: "" }
+        Self { program, auth: Auth::None, tls: None, data, http_lines: "" }
     }
 
     pub(crate) fn start(&self, ring: &Ring, name: &str) -> Result<Server> {
-        let host = format!("{}:{}", self.address, free_port(self.address)?);
+        let host = format!("{LOOPBACK}:{}", free_port(LOOPBACK)?);
         fs::create_dir_all(self.data)?;
         let config = ring.write(&format!("{name}.yml"), self.config(ring, &host)?)?;
         let run = match (self.program, self.auth) {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use crate::arguments::Arguments;
 use crate::failure::{Result, fail, same};
 use crate::image::Image;
-use crate::places::{Ring, outward_address};
+use crate::places::{LOOPBACK, Ring};
 use crate::process::{Output, Run};
 use crate::report::Report;
 use crate::server::{Auth, PASSWORD, Plan, Program, Server, USER};
@@ -165,8 +165,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let only = arguments.text("only").map(|names| names.split(',').collect::<Vec<_>>());
     let mut report = Report::new("clients");
     let ring = Ring::fresh("clients")?;
-    let address = outward_address()?;
-    let authority = Authority::make(&ring, &[&address, "127.0.0.1", "localhost"])?;
+    let authority = Authority::make(&ring, &[LOOPBACK, "localhost"])?;
     let single = Image::single(1, crate::image::native_architecture(), &[30_000, 3_000_000]);
     let multi = Image::index(10, &["amd64", "arm64"], &[20_000, 200_000]);
     let layouts = Layouts { single: layout(&ring, &single, "one")?, multi: layout(&ring, &multi, "many")? };
@@ -177,12 +176,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         report.about(&title);
         let data = ring.make_dir(format!("data-{title}"))?;
         let open = Plan::open(program, &data);
-        // Over plain HTTP the loopback address is what people use, and what clients allow without a question.
-        let plan = if tls {
-            Plan { auth, tls: Some(&authority), address: &address, ..open }
-        } else {
-            Plan { auth, ..open }
-        };
+        let plan = Plan { auth, tls: tls.then_some(&authority), ..open };
         let Some(server) = report.step("registry", "starts", || plan.start(&ring, &title)) else {
             continue;
         };
