@@ -22,7 +22,7 @@ pub(crate) struct Inner {
     pub(crate) meta: MetaStore,
     pub(crate) sessions: Sessions,
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
-    index_questions: Semaphore,
+    index_questions: Arc<Semaphore>,
     pub(crate) settings: Settings,
     pub(crate) environment: Environment,
 }
@@ -77,7 +77,7 @@ impl Registry {
         let blobs = Blobs::new(Arc::clone(&disk));
         let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
         let sessions = Sessions::default();
-        let index_questions = Semaphore::new(INDEX_QUESTIONS_AT_ONCE);
+        let index_questions = Arc::new(Semaphore::new(INDEX_QUESTIONS_AT_ONCE));
         let inner = Inner { disk, blobs, meta, sessions, index_questions, settings, environment };
         Ok(Registry { inner: Arc::new(inner) })
     }
@@ -100,17 +100,21 @@ impl Registry {
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || work(&inner)).await.map_err(RegistryError::Internal)?
     }
-}
 
-impl Registry {
     /// As [`blocking`](Registry::blocking), for what may have to read a whole repository first.
     pub(crate) async fn asking_the_index<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T, RegistryError> + Send + 'static,
     ) -> Result<T, RegistryError> {
-        // Never closed: it goes with the registry.
-        let _turn = self.inner.index_questions.acquire().await.ok();
-        self.blocking(work).await
+        // Never closed: it goes with the registry. Held by the work and not by who waits for it: a client
+        // that leaves gives its thread back no sooner.
+        let turn = Arc::clone(&self.inner.index_questions).acquire_owned().await.ok();
+        self.blocking(move |inner| {
+            let outcome = work(inner);
+            drop(turn);
+            outcome
+        })
+        .await
     }
 }
 
