@@ -22,6 +22,7 @@ mod clients;
 mod conformance;
 mod container;
 mod crash;
+mod durability;
 mod fuzz;
 mod proxies;
 mod suite;
@@ -46,6 +47,7 @@ const RINGS: &[Ring] = &[
     ("proxies", &["peer"], proxies::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
+    ("durability", &[], durability::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),
     ("test", &[], suite::ring),
 ];
