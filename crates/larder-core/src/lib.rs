@@ -9,6 +9,8 @@
 //! closure runs to its end even if the future that waits for it is dropped: a client that leaves can't
 //! leave a mutation half done. Functions are cancel-safe in this sense unless they say otherwise.
 //!
+//! What was pulled a moment ago is the exception: it is answered from memory, without a thread (`recent.rs`).
+//!
 //! # Where the pull-through cache will stand
 //!
 //! A lookup that finds nothing returns `None` from [`Registry::manifest`] and [`Registry::blob`]; a
@@ -16,6 +18,7 @@
 
 mod registry;
 mod pull;
+mod recent;
 mod push;
 mod upload;
 mod delete;
@@ -26,7 +29,7 @@ mod error;
 pub use error::{MissingReference, RegistryError};
 pub use larder_meta::{Listing, Page, Precondition};
 pub use maintenance::UploadPurging;
-pub use pull::{Blob, StoredManifest};
+pub use pull::{Blob, BlobContent, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
 pub use upload::{UploadProgress, UploadWriter};

@@ -1,10 +1,13 @@
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use larder_oci::{Access, Digest, MediaType, Pull, Reference, RepoName, stored_media_type};
+use larder_storage::StorageError;
 
 use crate::error::RegistryError;
+use crate::recent::{Answered, Asked, LONGEST_KEPT};
 use crate::registry::{Inner, Registry};
 
 /// The longest stored manifest that is served. Twice what may be pushed here: another registry may
@@ -22,15 +25,27 @@ pub struct StoredManifest {
     pub bytes: Bytes,
 }
 
-/// A blob as it is served: a file, until the socket.
+/// A blob as it is served.
 #[derive(Clone, Debug)]
 pub struct Blob {
     /// The digest it was asked for by.
     pub digest: Digest,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The file; its first `size` bytes are the content.
-    pub file: Arc<File>,
+    /// Where its bytes are.
+    pub content: BlobContent,
+}
+
+/// Where a blob's bytes are.
+#[derive(Clone, Debug)]
+pub enum BlobContent {
+    /// A small one: in memory, and they hash to the digest.
+    Memory(Bytes),
+    /// A file, until the socket.
+    File {
+        /// Its first `size` bytes are the content.
+        file: Arc<File>,
+        /// Its length in bytes.
+        size: u64,
+    },
 }
 
 impl Registry {
@@ -39,21 +54,42 @@ impl Registry {
         &self,
         access: &Access<Pull>,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, RegistryError> {
-        let (repository, reference) = (access.repository().clone(), reference.clone());
-        self.blocking(move |inner| inner.manifest(&repository, &reference)).await
+    ) -> Result<Option<Arc<StoredManifest>>, RegistryError> {
+        let (repository, asked) = (access.repository(), Asked::Manifest(reference));
+        let state = self.inner.meta.state(repository);
+        if let Some(Answered::Manifest(manifest)) = self.inner.recent.get(repository, asked, state) {
+            return Ok(Some(manifest));
+        }
+        let (repository, reference) = (repository.clone(), reference.clone());
+        self.blocking(move |inner| {
+            let (read, state) = (Instant::now(), inner.meta.state(&repository));
+            let Some(manifest) = inner.manifest(&repository, &reference)? else { return Ok(None) };
+            let manifest = Arc::new(manifest);
+            if manifest.bytes.len() as u64 <= LONGEST_KEPT {
+                let answered = Answered::Manifest(Arc::clone(&manifest));
+                inner.recent.put(&repository, Asked::Manifest(&reference), answered, read, state);
+            }
+            Ok(Some(manifest))
+        })
+        .await
     }
 
     /// The blob with this digest, or `None` if the repository doesn't hold it.
     pub async fn blob(&self, access: &Access<Pull>, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
-        let (repository, digest) = (access.repository().clone(), *digest);
+        let (repository, asked) = (access.repository(), Asked::Blob(digest));
+        let state = self.inner.meta.state(repository);
+        if let Some(Answered::Blob(bytes)) = self.inner.recent.get(repository, asked, state) {
+            return Ok(Some(Blob { digest: *digest, content: BlobContent::Memory(bytes) }));
+        }
+        let (repository, digest) = (repository.clone(), *digest);
         self.blocking(move |inner| {
-            let Some(content) = inner.meta.blob(&repository, &digest)? else { return Ok(None) };
-            let opened = inner.blobs.open(&content)?;
-            if opened.is_none() {
-                tracing::warn!(%repository, %digest, "a blob's content is missing from the store; push it again");
+            let (read, state) = (Instant::now(), inner.meta.state(&repository));
+            let Some(content) = inner.blob(&repository, &digest)? else { return Ok(None) };
+            if let BlobContent::Memory(bytes) = &content {
+                let answered = Answered::Blob(bytes.clone());
+                inner.recent.put(&repository, Asked::Blob(&digest), answered, read, state);
             }
-            Ok(opened.map(|blob| Blob { digest, size: blob.size, file: Arc::new(blob.file) }))
+            Ok(Some(Blob { digest, content }))
         })
         .await
     }
@@ -82,5 +118,25 @@ impl Inner {
             return Ok(None);
         };
         Ok(Some(StoredManifest { digest, media_type, bytes: bytes.into() }))
+    }
+
+    fn blob(&self, repository: &RepoName, digest: &Digest) -> Result<Option<BlobContent>, RegistryError> {
+        let Some(content) = self.meta.blob(repository, digest)? else { return Ok(None) };
+        let Some(opened) = self.blobs.open(&content)? else {
+            tracing::warn!(%repository, %digest, "a blob's content is missing from the store; push it again");
+            return Ok(None);
+        };
+        if opened.size > LONGEST_KEPT {
+            return Ok(Some(BlobContent::File { file: Arc::new(opened.file), size: opened.size }));
+        }
+        match self.blobs.read(&content, LONGEST_KEPT) {
+            Ok(bytes) => Ok(bytes.map(|bytes| BlobContent::Memory(bytes.into()))),
+            // To a client that is about to push, what can't be served isn't there: its push mends it.
+            Err(error @ StorageError::Corrupt { .. }) => {
+                tracing::error!(%repository, %digest, %error, "a blob is damaged and not served; push it again");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

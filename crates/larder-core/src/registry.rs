@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::RegistryError;
 use crate::maintenance::UploadPurging;
+use crate::recent::Recent;
 use crate::upload::Sessions;
 
 /// The registry. Cheap to clone: all clones are one.
@@ -21,6 +22,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) meta: MetaStore,
     pub(crate) sessions: Sessions,
+    pub(crate) recent: Recent,
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
     index_questions: Arc<Semaphore>,
     pub(crate) settings: Settings,
@@ -76,9 +78,9 @@ impl Registry {
     ) -> Result<Registry, RegistryError> {
         let blobs = Blobs::new(Arc::clone(&disk));
         let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
-        let sessions = Sessions::default();
+        let (sessions, recent) = (Sessions::default(), Recent::new());
         let index_questions = Arc::new(Semaphore::new(INDEX_QUESTIONS_AT_ONCE));
-        let inner = Inner { disk, blobs, meta, sessions, index_questions, settings, environment };
+        let inner = Inner { disk, blobs, meta, sessions, recent, index_questions, settings, environment };
         Ok(Registry { inner: Arc::new(inner) })
     }
 

@@ -26,8 +26,10 @@ mod uploads;
 mod reconcile;
 mod index;
 mod locks;
+mod changes;
 mod error;
 
+pub use changes::FilesState;
 pub use error::MetaError;
 pub use index::IndexSnapshot;
 pub use listing::{Listing, Page};

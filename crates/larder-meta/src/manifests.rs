@@ -86,7 +86,7 @@ impl MetaStore {
         first.extend(put.tags.iter().map(|tag| layout::tag_history_link(put.repository, tag, digest)));
         let currents: Vec<PathBuf> =
             put.tags.iter().map(|tag| layout::tag_current(put.repository, tag)).collect();
-        let stats = self.change_files(&state, || {
+        let stats = self.change_files(put.repository, &state, || {
             self.put_links(&first, &link)?;
             self.put_links(&currents, &link)
         })?;
@@ -109,7 +109,9 @@ impl MetaStore {
         if self.disk.stat(&current)?.is_none() {
             return Ok(false);
         }
-        self.change_files(&state, || Ok(self.disk.remove_tree(&layout::tag(repository, tag))?))?;
+        self.change_files(repository, &state, || {
+            Ok(self.disk.remove_tree(&layout::tag(repository, tag))?)
+        })?;
         self.note_in_index(repository, &state, |index| index.remove_tag(repository, tag));
         Ok(true)
     }
@@ -131,7 +133,7 @@ impl MetaStore {
         let tags = self.index.tags_of(repository, digest)?;
         let link = layout::revision_link(repository, digest);
         let mut removed = Vec::new();
-        let was_there = self.change_files(&state, || {
+        let was_there = self.change_files(repository, &state, || {
             for tag in tags {
                 // Tags first: a tag without its manifest would be a lie, a manifest without tags is none.
                 if self.tag(repository, &tag)? == Some(*digest) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use larder_oci::{Algorithm, Digest, RepoName, Tag};
 use larder_storage::{Blobs, Disk, Verified};
 
+use crate::changes::{Changes, FilesState};
 use crate::error::MetaError;
 use crate::index::{Index, IndexSnapshot};
 use crate::layout;
@@ -17,6 +18,7 @@ pub struct MetaStore {
     pub(crate) repositories: Repositories,
     pub(crate) names_walked: NamesWalked,
     pub(crate) unreadable: Unreadable,
+    changes: Changes,
 }
 
 impl MetaStore {
@@ -24,7 +26,8 @@ impl MetaStore {
     pub fn open(disk: Arc<Disk>, blobs: Blobs) -> Result<MetaStore, MetaError> {
         let index = Index::open(&disk.root().join(layout::INDEX))?;
         let (repositories, names_walked) = (Repositories::default(), NamesWalked::default());
-        Ok(MetaStore { disk, blobs, index, repositories, names_walked, unreadable: Unreadable::default() })
+        let (unreadable, changes) = (Unreadable::default(), Changes::default());
+        Ok(MetaStore { disk, blobs, index, repositories, names_walked, unreadable, changes })
     }
 
     // Pulling: answered from the files alone.
@@ -99,6 +102,12 @@ impl MetaStore {
         Ok(entries.into_iter().map(|(_, digest)| digest).collect())
     }
 
+    /// The state that a repository's files are in, or `None` while it is being changed. What another
+    /// program does to the files moves it on no more than it asks this process.
+    pub fn state(&self, repository: &RepoName) -> Option<FilesState> {
+        self.changes.state(repository)
+    }
+
     // Blobs.
 
     /// Makes verified content a blob of the repository; durable when this returns.
@@ -107,7 +116,7 @@ impl MetaStore {
         let state = self.repositories.get(repository);
         let _shared = state.share();
         let digest = content.digest();
-        self.change_files(&state, || {
+        self.change_files(repository, &state, || {
             Ok(self.disk.put(&layout::layer_link(repository, digest), digest.to_string().as_bytes())?)
         })?;
         self.note_in_index(repository, &state, |index| index.add_blob(repository, digest));
@@ -123,7 +132,7 @@ impl MetaStore {
         let state = self.repositories.get(repository);
         // Excluding: the same blob could be linked at this moment, and file and row must agree.
         let _excluded = state.exclude();
-        if !self.change_files(&state, || Ok(self.disk.remove_file(&path)?))? {
+        if !self.change_files(repository, &state, || Ok(self.disk.remove_file(&path)?))? {
             return Ok(false);
         }
         self.disk.remove_directory_if_empty(&directory_of(&path));
@@ -159,9 +168,11 @@ impl MetaStore {
     /// repository is reconciled again before its rows are used.
     pub(crate) fn change_files<T>(
         &self,
+        name: &RepoName,
         state: &Repository,
         change: impl FnOnce() -> Result<T, MetaError>,
     ) -> Result<T, MetaError> {
+        let _change = self.changes.begin(name);
         change().inspect_err(|_| self.doubt(state))
     }
 

@@ -1,5 +1,5 @@
 use http::StatusCode;
-use larder_core::RegistryError;
+use larder_core::{BlobContent, RegistryError};
 use larder_oci::{Digest, RepoName};
 
 use crate::content::{Content, ContentBytes};
@@ -12,12 +12,12 @@ impl Call {
         let Some(blob) = self.app.registry.blob(&access, digest).await? else {
             return Err(RegistryError::BlobUnknown { repository: name.clone(), digest: *digest }.into());
         };
-        let content = Content {
-            digest: blob.digest,
-            media_type: "application/octet-stream",
-            bytes: ContentBytes::File { file: blob.file, size: blob.size },
-            immutable: true,
+        let bytes = match blob.content {
+            BlobContent::Memory(bytes) => ContentBytes::Memory(bytes),
+            BlobContent::File { file, size } => ContentBytes::File { file, size },
         };
+        let content =
+            Content { digest: blob.digest, media_type: "application/octet-stream", bytes, immutable: true };
         Ok(content.respond(&self.parts.headers))
     }
 

@@ -33,7 +33,7 @@ impl Call {
         let content = Content {
             digest: manifest.digest,
             media_type: manifest.media_type.as_str(),
-            bytes: ContentBytes::Memory(manifest.bytes),
+            bytes: ContentBytes::Memory(manifest.bytes.clone()),
             immutable: false,
         };
         Ok(content.respond(&self.parts.headers))

@@ -19,6 +19,8 @@ mod power;
 #[cfg(test)]
 mod purging;
 #[cfg(test)]
+mod recent;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod support;

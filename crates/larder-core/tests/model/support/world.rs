@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_core::{Blob, Environment, Registry, RegistryError, Settings, UploadPurging};
+use larder_core::{Blob, BlobContent, Environment, Registry, RegistryError, Settings, UploadPurging};
 use larder_oci::{Access, Actor, Digest, Operation};
 use larder_storage::Disk;
 use larder_storage::hook::DiskHook;
@@ -63,9 +63,15 @@ pub(crate) async fn upload(
 
 /// A blob's bytes, which must be what its digest says.
 pub(crate) fn bytes_of(blob: &Blob) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    (&*blob.file).read_to_end(&mut bytes).unwrap();
-    assert_eq!(bytes.len() as u64, blob.size);
+    let bytes = match &blob.content {
+        BlobContent::Memory(bytes) => bytes.to_vec(),
+        BlobContent::File { file, size } => {
+            let mut bytes = Vec::new();
+            (&**file).read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, *size);
+            bytes
+        }
+    };
     assert_eq!(
         Digest::of(blob.digest.algorithm(), &bytes),
         blob.digest,
