@@ -128,7 +128,13 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm, self.hex())
+        let mut hex = [0; 128];
+        let hash = self.hash();
+        let digits = hex.get_mut(..2 * hash.len()).unwrap_or_default();
+        hex::encode_to_slice(hash, digits).map_err(|_| fmt::Error)?;
+        f.write_str(self.algorithm.as_str())?;
+        f.write_str(":")?;
+        f.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
     }
 }
 

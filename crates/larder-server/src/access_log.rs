@@ -1,7 +1,9 @@
 //! The access log: one line per request in Apache's combined format, as registry:2 writes it.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +21,14 @@ use crate::body::Body;
 pub struct AccessLog {
     sink: Arc<dyn Fn(&str) + Send + Sync>,
     now: fn() -> SystemTime,
+    /// The second that a line was last written in, and how the log spells it.
+    written: Arc<Mutex<Option<Written>>>,
+}
+
+/// A second since 1970, as the log spells it.
+struct Written {
+    second: u64,
+    text: Arc<str>,
 }
 
 /// A request whose line is written when its answer has ended.
@@ -40,26 +50,39 @@ pub(crate) struct Logged {
 impl AccessLog {
     /// Lines go to `sink`, each without a newline.
     pub fn new(sink: impl Fn(&str) + Send + Sync + 'static, now: fn() -> SystemTime) -> AccessLog {
-        AccessLog { sink: Arc::new(sink), now }
+        AccessLog { sink: Arc::new(sink), now, written: Arc::default() }
     }
 
     pub(crate) fn begin(&self, parts: &Parts, peer: Peer) -> Record {
         let text = |name: &HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
             Some(Ok(text)) => escape(text),
-            Some(Err(_)) | None => String::new(),
+            Some(Err(_)) | None => Cow::Borrowed(""),
         };
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        Record {
-            log: self.clone(),
-            before_status: format!(
-                "{} - - [{}] \"{} {} {:?}\"",
-                peer.address.ip(),
-                apache_time((self.now)()),
-                parts.method,
-                escape(target),
-                parts.version
-            ),
-            after_length: format!("\"{}\" \"{}\"", text(&REFERER), text(&USER_AGENT)),
+        let before_status = format!(
+            "{} - - [{}] \"{} {} {:?}\"",
+            peer.address.ip(),
+            self.apache_now(),
+            parts.method,
+            escape(target),
+            parts.version
+        );
+        let after_length = format!("\"{}\" \"{}\"", text(&REFERER), text(&USER_AGENT));
+        Record { log: self.clone(), before_status, after_length }
+    }
+
+    /// The time, written out once in a second however many lines it stands in.
+    fn apache_now(&self) -> Arc<str> {
+        let now = (self.now)();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*written {
+            Some(known) if known.second == second => Arc::clone(&known.text),
+            _ => {
+                let text: Arc<str> = apache_time(now).into();
+                *written = Some(Written { second, text: Arc::clone(&text) });
+                text
+            }
         }
     }
 }
@@ -79,10 +102,12 @@ fn apache_time(now: SystemTime) -> String {
 }
 
 /// Keeps a client from ending the line or the quotes.
-fn escape(text: &str) -> String {
-    text.chars()
-        .flat_map(|each| if each == '"' || each == '\\' { vec!['\\', each] } else { vec![each] })
-        .collect()
+fn escape(text: &str) -> Cow<'_, str> {
+    if text.contains(['"', '\\']) {
+        Cow::Owned(text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 impl Logged {
@@ -121,13 +146,9 @@ impl http_body::Body for Logged {
 impl Drop for Logged {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
-            let line = format!(
-                "{} {} {} {}",
-                record.before_status,
-                self.status.as_u16(),
-                self.sent,
-                record.after_length
-            );
+            let mut line = record.before_status;
+            // Writing to a string doesn't fail.
+            let _ = write!(line, " {} {} {}", self.status.as_u16(), self.sent, record.after_length);
             (record.log.sink)(&line);
         }
     }

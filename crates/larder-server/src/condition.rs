@@ -31,6 +31,9 @@ struct EntityTag {
 
 /// Judges `If-Match` and `If-None-Match`, in the RFC's order (section 13.2.2).
 pub(crate) fn judge(headers: &HeaderMap, digest: &Digest) -> Verdict {
+    if !headers.contains_key(IF_MATCH) && !headers.contains_key(IF_NONE_MATCH) {
+        return Verdict::Proceed;
+    }
     let name = digest.to_string();
     if let Some(listed) = listed(headers, &IF_MATCH)
         && !matches!(&listed, Listed::Any)

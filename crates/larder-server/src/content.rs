@@ -15,6 +15,9 @@ use crate::condition::{self, Verdict};
 use crate::error::{ApiError, error_response};
 use crate::respond::{DOCKER_CONTENT_DIGEST, header};
 
+/// Headers of an answer with content: its own seven, those that every answer has, and room for one's own.
+const USUAL_HEADERS: usize = 12;
+
 /// Content under a digest, to be served whole or in part.
 pub(crate) struct Content<'a> {
     pub(crate) digest: Digest,
@@ -127,6 +130,7 @@ impl Content<'_> {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
+        headers.reserve(USUAL_HEADERS);
         if status != StatusCode::NOT_MODIFIED {
             headers.insert(CONTENT_LENGTH, length.into());
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -134,8 +138,11 @@ impl Content<'_> {
         if self.immutable {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=31536000"));
         }
-        headers.insert(DOCKER_CONTENT_DIGEST, header(&self.digest.to_string()));
-        headers.insert(ETAG, header(&format!("\"{}\"", self.digest)));
+        // The digest is the entity tag without its quotes.
+        let tag = Bytes::from(format!("\"{}\"", self.digest));
+        let shared = |bytes| HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""));
+        headers.insert(DOCKER_CONTENT_DIGEST, shared(tag.slice(1..tag.len().saturating_sub(1))));
+        headers.insert(ETAG, shared(tag));
         response
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::{ALLOW, AUTHORIZATION, HOST, HeaderName, WWW_AUTHENTICATE};
@@ -23,8 +24,17 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) parts: Parts,
     peer: Peer,
-    /// Names the request in the log and in answers that say "see the log".
-    id: String,
+    id: RequestId,
+}
+
+/// Names the request in the log and in answers that say "see the log".
+#[derive(Clone, Copy)]
+struct RequestId(u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// Why a request got no good answer.
@@ -69,7 +79,7 @@ pub(crate) type Answer = Result<Response<Body>, Failure>;
 
 impl Call {
     pub(crate) fn new(app: Arc<App>, parts: Parts, peer: Peer) -> Call {
-        Call { app, parts, peer, id: format!("{:016x}", rand::random::<u64>()) }
+        Call { app, parts, peer, id: RequestId(rand::random()) }
     }
 
     /// The answer, whatever happens.
@@ -252,7 +262,7 @@ impl Call {
     fn failed(&self, failure: Failure) -> Response<Body> {
         match failure {
             Failure::Registry(error) => {
-                let errors = from_registry(&error, &self.id);
+                let errors = from_registry(&error, &self.id.to_string());
                 let response = error_response(&errors);
                 if response.status().is_server_error() {
                     self.log_failure(&error);
@@ -275,7 +285,7 @@ impl Call {
             }
             Failure::Refused(refused) => {
                 let (refusal, needed) = *refused;
-                let error = from_refusal(&refusal, &self.id);
+                let error = from_refusal(&refusal, &self.id.to_string());
                 if error.status == StatusCode::UNAUTHORIZED {
                     tracing::warn!(client = %self.peer.address, reason = %refusal, "credentials were refused");
                 } else {

@@ -2,16 +2,20 @@
 //!
 //! A terminal that was stopped, a pipe whose reader hangs, a log collector that is down: writing to
 //! them blocks. A request must not wait for its log line, so one thread per stream writes them, from
-//! a queue of bounded length. What doesn't fit is counted, and the count is written when there is room.
+//! a buffer of bounded length. What doesn't fit is counted, and the count is written when there is room.
+//!
+//! The thread is woken once for all lines of a moment: a wake-up and a system call for each line would
+//! cost more than answering a small request does.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Lines that wait to be written: some megabytes at most.
-const QUEUE: usize = 8192;
+/// What may wait to be written, in bytes: some ten thousand lines.
+const LONGEST_BACKLOG: usize = 2 << 20;
+
+/// How long lines are gathered before they are written together.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// How long a stopping process waits for its last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -19,71 +23,117 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Writes lines in the order in which they come.
 #[derive(Clone)]
 pub(crate) struct LineWriter {
-    queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    backlog: Arc<Backlog>,
 }
 
-enum Message {
-    Line(String),
-    /// Everything before this is written when the sender is dropped.
-    Flush(SyncSender<()>),
+#[derive(Default)]
+struct Backlog {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Whole lines.
+    text: Vec<u8>,
+    /// Lines for which there was no room.
+    lost: u64,
+    /// The thread has taken lines that it has not yet written.
+    writing: bool,
+    /// Somebody waits for the last line: don't gather.
+    flushing: bool,
 }
 
 impl LineWriter {
     /// Starts the thread that writes to `stream`; `name` is for the line that counts lost ones.
     pub(crate) fn start(name: &'static str, stream: impl Write + Send + 'static) -> LineWriter {
-        let (queue, lines) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
-        let writer = LineWriter { queue, lost: Arc::clone(&lost) };
+        let backlog = Arc::new(Backlog::default());
+        let writer = LineWriter { backlog: Arc::clone(&backlog) };
         // Ends with the process: there is nothing to clean up.
-        std::thread::spawn(move || write_all(name, stream, &lines, &lost));
+        std::thread::spawn(move || backlog.write_to(name, stream));
         writer
     }
 
-    /// Queues a line, which ends with its own line break. Never blocks.
-    pub(crate) fn write(&self, line: String) {
-        if self.queue.try_send(Message::Line(line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Queues a line, given without its line break. Never blocks.
+    pub(crate) fn write(&self, line: &str) {
+        let mut waiting = self.backlog.lock();
+        if waiting.text.len() + line.len() >= LONGEST_BACKLOG {
+            waiting.lost += 1;
+            return;
+        }
+        let is_first = waiting.text.is_empty();
+        waiting.text.extend_from_slice(line.as_bytes());
+        waiting.text.push(b'\n');
+        drop(waiting);
+        if is_first {
+            self.backlog.changed.notify_all();
         }
     }
 
     /// Waits a moment for what was queued.
     pub(crate) fn flush(&self) {
-        let (done, wait) = sync_channel(0);
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(LAST_WORDS);
+        let mut waiting = self.backlog.lock();
+        waiting.flushing = true;
+        self.backlog.changed.notify_all();
+        let deadline = Instant::now() + LAST_WORDS;
+        while !waiting.text.is_empty() || waiting.writing {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            waiting = self.backlog.wait(waiting, left);
         }
+        waiting.flushing = false;
     }
 }
 
-fn write_all(name: &str, mut stream: impl Write, lines: &Receiver<Message>, lost: &AtomicU64) {
-    while let Ok(message) = lines.recv() {
-        // A stream that can't be written has nowhere to be reported.
-        match message {
-            Message::Line(line) => drop(stream.write_all(line.as_bytes())),
-            Message::Flush(done) => {
-                let _ = stream.flush();
-                drop(done);
+impl Backlog {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, waiting: MutexGuard<'a, Waiting>, longest: Duration) -> MutexGuard<'a, Waiting> {
+        self.changed.wait_timeout(waiting, longest).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn write_to(&self, name: &str, mut stream: impl Write) {
+        let mut text = Vec::new();
+        loop {
+            let mut waiting = self.lock();
+            while waiting.text.is_empty() {
+                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-        }
-        let missing = lost.swap(0, Ordering::Relaxed);
-        if missing > 0 {
-            let _ =
-                writeln!(stream, "({missing} lines of the {name} were lost: whoever reads it is too slow)");
+            let gathered = Instant::now() + MOMENT;
+            while let Some(left) = gathered.checked_duration_since(Instant::now())
+                && !waiting.flushing
+            {
+                waiting = self.wait(waiting, left);
+            }
+            text.clear();
+            std::mem::swap(&mut text, &mut waiting.text);
+            let lost = std::mem::take(&mut waiting.lost);
+            waiting.writing = true;
+            drop(waiting);
+            // A stream that can't be written has nowhere to be reported.
+            let _ = stream.write_all(&text);
+            if lost > 0 {
+                let _ =
+                    writeln!(stream, "({lost} lines of the {name} were lost: whoever reads it is too slow)");
+            }
+            let _ = stream.flush();
+            self.lock().writing = false;
+            self.changed.notify_all();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
 
-    /// A stream that takes a line only when it is let.
+    /// A stream that takes something only when it is let.
     struct Gated {
         gate: Receiver<()>,
-        written: SyncSender<String>,
+        written: Sender<String>,
     }
 
     impl Write for Gated {
@@ -101,19 +151,43 @@ mod tests {
     #[test]
     fn a_stream_that_stalls_holds_nobody_up_and_what_was_lost_is_counted() {
         let (open, gate) = channel();
-        let (written, seen) = sync_channel(4 * QUEUE);
+        let (written, seen) = channel();
         let writer = LineWriter::start("test", Gated { gate, written });
-        for _ in 0..QUEUE + 100 {
-            writer.write("line\n".to_owned());
+        let line = "x".repeat(1023);
+        let fitting = LONGEST_BACKLOG / 1024;
+        // Up to two backlogs fit: one that is being written, and one that waits.
+        for _ in 0..2 * fitting + 100 {
+            writer.write(&line);
         }
-        for _ in 0..4 * QUEUE {
+        for _ in 0..100 {
             open.send(()).unwrap();
         }
-        let mut lines = Vec::new();
-        while !lines.iter().any(|line: &String| line.contains("were lost")) {
-            lines.push(seen.recv_timeout(Duration::from_secs(30)).unwrap());
-            assert!(lines.len() < 2 * QUEUE);
+        let mut lines = 0;
+        loop {
+            let text = seen.recv_timeout(Duration::from_secs(30)).unwrap();
+            if text.contains("were lost") || text.contains("lines of the test") {
+                break;
+            }
+            lines += text.matches('\n').count();
         }
-        drop(open);
+        assert!(lines < 2 * fitting + 100, "{lines}");
+        assert!(lines >= fitting - 1, "{lines}");
+    }
+
+    #[test]
+    fn lines_come_whole_and_in_order_and_a_flush_waits_for_them() {
+        let (open, gate) = channel();
+        let (written, seen) = channel();
+        let writer = LineWriter::start("test", Gated { gate, written });
+        for _ in 0..10_000 {
+            open.send(()).unwrap();
+        }
+        for number in 0..1000 {
+            writer.write(&format!("line {number}"));
+        }
+        writer.flush();
+        let text: String = seen.try_iter().collect();
+        let expected: String = (0..1000).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(text, expected);
     }
 }

@@ -32,14 +32,16 @@ pub(crate) fn serve(loaded: Loaded) -> Result<(), Box<dyn Error>> {
     }
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(&config));
+    let access_log = LineWriter::start("access log", std::io::stdout());
+    let outcome = runtime.block_on(run(&config, &log, &access_log));
     // Waits for what still runs on blocking threads: a half-written upload is flushed.
     drop(runtime);
+    access_log.flush();
     log.flush();
     outcome
 }
 
-async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+async fn run(config: &Config, log: &LineWriter, access_log: &LineWriter) -> Result<(), Box<dyn Error>> {
     let root = &std::path::absolute(&config.storage.root_directory)?;
     warn_of_adoption(config, root);
     let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
@@ -47,7 +49,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls_files(config).as_ref()).await?;
     let address = server.address()?;
     let gate = gate(config, address.port())?;
-    let app = Arc::new(App::new(registry.clone(), gate, options(config)));
+    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log.clone())));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
@@ -57,7 +59,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }
     });
-    tokio::spawn(stop_on_signal(stop.clone()));
+    tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.clone()]));
     let served = server.serve(app, stop, config.http.drain_timeout).await;
     maintenance.await?;
     served?;
@@ -80,7 +82,7 @@ fn warn_of_adoption(config: &Config, root: &Path) {
 }
 
 /// The first signal lets running requests end; a second one doesn't wait for them.
-async fn stop_on_signal(stop: CancellationToken) {
+async fn stop_on_signal(stop: CancellationToken, logs: [LineWriter; 2]) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -100,6 +102,7 @@ async fn stop_on_signal(stop: CancellationToken) {
             stop.cancel();
         } else {
             tracing::warn!(signal = name, "stopping at once");
+            logs.iter().for_each(LineWriter::flush);
             std::process::exit(1);
         }
     }
@@ -119,12 +122,11 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, access_log: LineWriter) -> Options {
     let public_url = config.http.host.as_ref().and_then(|url| {
         let (scheme, authority) = (url.scheme()?, url.authority()?);
         Some(format!("{scheme}://{authority}"))
     });
-    let lines = LineWriter::start("access log", std::io::stdout());
     Options {
         prefix: config.http.prefix.clone(),
         public_url,
@@ -132,7 +134,7 @@ fn options(config: &Config) -> Options {
         catalog_max_entries: config.catalog_max_entries,
         tags_max: config.tags_max,
         access_log: (!config.log.access_log_disabled)
-            .then(|| AccessLog::new(move |line| lines.write(format!("{line}\n")), SystemTime::now)),
+            .then(|| AccessLog::new(move |line| access_log.write(line), SystemTime::now)),
         http1_only: config.http.http2_disabled,
     }
 }

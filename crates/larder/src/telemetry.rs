@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
@@ -39,11 +40,22 @@ struct Lines {
     writer: LineWriter,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+impl Lines {
+    fn is_wanted(&self, metadata: &tracing::Metadata<'_>) -> bool {
         // Libraries' own chatter is for those who debug Larder.
         let ours = metadata.target().starts_with("larder");
         *metadata.level() <= self.least && (ours || *metadata.level() <= Level::WARN)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    /// Asked once for each place in the code that could log, and not for each request that passes it.
+    fn register_callsite(&self, metadata: &'static tracing::Metadata<'static>) -> Interest {
+        if self.is_wanted(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.is_wanted(metadata)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -55,7 +67,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             let name = if taken { format!("fields.{name}") } else { name.clone() };
             collected.fields.insert(name, value.clone().into());
         }
-        self.writer.write(line(self.formatter, event.metadata().level(), SystemTime::now(), &collected));
+        self.writer.write(&line(self.formatter, event.metadata().level(), SystemTime::now(), &collected));
     }
 }
 
@@ -76,7 +88,6 @@ fn line(formatter: Formatter, level: &Level, now: SystemTime, event: &Collected)
             for (name, value) in &event.fields {
                 line.push_str(&format!(" {name}={}", text_value(value)));
             }
-            line.push('\n');
             line
         }
         Formatter::Json => {
@@ -85,7 +96,7 @@ fn line(formatter: Formatter, level: &Level, now: SystemTime, event: &Collected)
             object.insert("level".into(), level.into());
             object.insert("msg".into(), event.message.clone().into());
             object.extend(event.fields.clone());
-            format!("{}\n", Value::Object(object))
+            Value::Object(object).to_string()
         }
     }
 }
@@ -156,7 +167,7 @@ mod tests {
         assert_eq!(
             line(Formatter::Text),
             "time=\"1970-01-01T00:00:00.000Z\" level=warning msg=\"it \\\"works\\\"\\nwell\" count=3 \
-             path=/var/lib/registry reason=\"a b\"\n"
+             path=/var/lib/registry reason=\"a b\""
         );
     }
 
