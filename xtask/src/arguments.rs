@@ -1,6 +1,9 @@
-//! The command line: a command, then `--name value` pairs. Unknown names are an error.
+//! The command line: a command, then `--name value` pairs and flags. Unknown names are an error.
 
 use crate::failure::{Result, fail};
+
+/// Arguments that take no value.
+const FLAGS: &[&str] = &["slice"];
 
 pub(crate) struct Arguments(Vec<(String, String)>);
 
@@ -12,6 +15,10 @@ impl Arguments {
             let Some(name) = word.strip_prefix("--").filter(|name| known.contains(name)) else {
                 fail!("unknown argument {word:?}; known here: {known:?}");
             };
+            if FLAGS.contains(&name) {
+                pairs.push((name.to_owned(), String::new()));
+                continue;
+            }
             let Some(value) = words.next() else { fail!("--{name} wants a value") };
             pairs.push((name.to_owned(), value.clone()));
         }

@@ -120,21 +120,7 @@ fn write_request(mut stream: &TcpStream, head: &str, body: &Body<'_>) -> Result 
 fn read_answer(stream: &TcpStream, method: &str) -> Result<Answer> {
     let mut reader = BufReader::with_capacity(64 * 1024, stream);
     loop {
-        let status_line = read_line(&mut reader)?;
-        let status: u16 = status_line
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .context(format!("status line {status_line:?}"))?;
-        let mut headers = Vec::new();
-        loop {
-            let line = read_line(&mut reader)?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(':').context(format!("header line {line:?}"))?;
-            headers.push((name.to_owned(), value.trim().to_owned()));
-        }
+        let (status, headers) = read_head(&mut reader)?;
         if (100..200).contains(&status) {
             continue;
         }
@@ -143,6 +129,25 @@ fn read_answer(stream: &TcpStream, method: &str) -> Result<Answer> {
             answer.body = read_body(&mut reader, &answer)?;
         }
         return Ok(answer);
+    }
+}
+
+/// The status and the headers of one answer.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<(u16, Vec<(String, String)>)> {
+    let status_line = read_line(reader)?;
+    let status: u16 = status_line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .context(format!("status line {status_line:?}"))?;
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        if line.is_empty() {
+            return Ok((status, headers));
+        }
+        let (name, value) = line.split_once(':').context(format!("header line {line:?}"))?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
     }
 }
 
@@ -178,7 +183,7 @@ fn read_body(reader: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
     Ok(body)
 }
 
-fn read_line(reader: &mut impl BufRead) -> Result<String> {
+pub(crate) fn read_line(reader: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     if reader.take(64 * 1024).read_line(&mut line)? == 0 {
         fail!("the connection was closed before the answer was whole");

@@ -18,6 +18,7 @@ mod tls;
 mod dist;
 mod tools;
 
+mod bench;
 mod clients;
 mod conformance;
 mod container;
@@ -47,6 +48,7 @@ const RINGS: &[Ring] = &[
     ("proxies", &["peer"], proxies::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
+    ("bench", &["rounds", "seconds", "only", "slice"], bench::ring),
     ("durability", &[], durability::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),
     ("test", &[], suite::ring),

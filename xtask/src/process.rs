@@ -187,6 +187,10 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Polls until `ready` says true. Fails when the daemon ends or the limit is over, with its last words.
     pub(crate) fn wait_until(
         &mut self,

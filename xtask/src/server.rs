@@ -42,6 +42,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) data: &'a Path,
     /// Further lines of config.yml's `http` section, indented by two.
     pub(crate) http_lines: &'a str,
+    /// Further lines of its `storage` section, indented likewise.
+    pub(crate) storage_lines: &'a str,
+    /// Further sections of it.
+    pub(crate) sections: &'a str,
 }
 
 /// A registry that runs, ended when dropped.
@@ -71,7 +75,7 @@ impl Program {
 impl<'a> Plan<'a> {
     /// Plain HTTP on the loopback address, open to everyone.
     pub(crate) fn open(program: Program, data: &'a Path) -> Self {
-        Self { program, auth: Auth::None, tls: None, data, http_lines: "" }
+        Self { program, auth: Auth::None, tls: None, data, http_lines: "", storage_lines: "", sections: "" }
     }
 
     pub(crate) fn start(&self, ring: &Ring, name: &str) -> Result<Server> {
@@ -106,8 +110,9 @@ impl<'a> Plan<'a> {
 
     fn config(&self, ring: &Ring, host: &str) -> Result<String> {
         let mut config = format!(
-            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {host}\n  secret: ring\n{}",
+            "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n{}http:\n  addr: {host}\n  secret: ring\n{}",
             self.data.display(),
+            self.storage_lines,
             self.http_lines
         );
         if let Some(authority) = self.tls {
@@ -121,6 +126,7 @@ impl<'a> Plan<'a> {
             let users = ring.write("users.htpasswd", bcrypt_line()?)?;
             config.push_str(&format!("auth:\n  htpasswd:\n    realm: ring\n    path: {}\n", users.display()));
         }
+        config.push_str(self.sections);
         Ok(config)
     }
 

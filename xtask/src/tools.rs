@@ -27,6 +27,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("apache2-utils", "htpasswd"),
     ("curl", "curl"),
+    ("wrk", "wrk"),
     ("runc", "runc"),
     ("crun", "crun"),
     ("iptables", "iptables"),
