@@ -5,6 +5,8 @@
 
 mod rows;
 mod schema;
+#[cfg(test)]
+pub(crate) mod work;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -238,10 +240,11 @@ impl Index {
     ) -> Result<Listing<Descriptor>, MetaError> {
         let after = page.after.as_ref().map(blob_of).unwrap_or_default();
         let limit = one_more(page.limit);
+        // Left to choose, SQLite goes through all of the repository's manifests in their own order.
         let mut found = Vec::new();
         if artifact_types.is_empty() {
             found = self.rows(
-                "SELECT descriptor FROM manifests WHERE subject = ?2 AND digest > ?3
+                "SELECT descriptor FROM manifests INDEXED BY referrers WHERE subject = ?2 AND digest > ?3
                  AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY digest LIMIT ?4",
                 params![repository.as_str(), blob_of(subject), after, limit],
                 rows::descriptor,
@@ -249,7 +252,8 @@ impl Index {
         }
         for kind in artifact_types.iter().collect::<HashSet<_>>() {
             found.extend(self.rows(
-                "SELECT descriptor FROM manifests WHERE subject = ?2 AND digest > ?3 AND artifact_type = ?5
+                "SELECT descriptor FROM manifests INDEXED BY referrers_by_type
+                 WHERE subject = ?2 AND digest > ?3 AND artifact_type = ?5
                  AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY digest LIMIT ?4",
                 params![repository.as_str(), blob_of(subject), after, limit, kind],
                 rows::descriptor,

@@ -112,6 +112,8 @@ pub(super) fn open_or_replace(path: &Path) -> rusqlite::Result<(Connection, Path
 
 fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
+    #[cfg(test)]
+    super::work::watch(&connection);
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -132,6 +134,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
     )?;
+    #[cfg(test)]
+    super::work::watch(&connection);
     connection.busy_timeout(BUSY)?;
     // Counts only for an index in memory, whose readers would else be turned away during a write.
     connection.pragma_update(None, "read_uncommitted", true)?;

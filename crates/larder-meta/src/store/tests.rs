@@ -4,6 +4,7 @@
 
 mod equality;
 mod foreign;
+mod growth;
 mod links;
 mod listing;
 mod uploads;
