@@ -85,16 +85,26 @@ impl MetaStore {
         }
         self.reconcile(repository)?;
         let indexed = self.index.referrers(repository, subject, artifact_types, page)?;
-        let mut merged: BTreeMap<Digest, Descriptor> = BTreeMap::new();
+        let mut listed: BTreeMap<Digest, Descriptor> = BTreeMap::new();
         for descriptor in self.fallback_list(repository, subject)? {
             let wanted = artifact_types.is_empty()
                 || descriptor.artifact_type.as_ref().is_some_and(|kind| artifact_types.contains(kind));
-            let later = page.after.is_none_or(|after| descriptor.digest > after);
+            if wanted && page.after.is_none_or(|after| descriptor.digest > after) {
+                listed.insert(descriptor.digest, descriptor);
+            }
+        }
+        // A list can be long; only as much of it is looked up as this page can show.
+        let end = indexed.items.last().filter(|_| indexed.more).map(|descriptor| descriptor.digest);
+        let mut merged: BTreeMap<Digest, Descriptor> = BTreeMap::new();
+        for (digest, descriptor) in listed {
+            if merged.len() > page.limit || end.is_some_and(|end| digest > end) {
+                break;
+            }
             // The manifest itself says that it is a referrer: then it has been asked for its type, too.
-            let decided = !artifact_types.is_empty()
-                && self.index.is_referrer(repository, subject, &descriptor.digest)?;
-            if wanted && later && !decided && self.manifest(repository, &descriptor.digest)?.is_some() {
-                merged.insert(descriptor.digest, descriptor);
+            let decided =
+                !artifact_types.is_empty() && self.index.is_referrer(repository, subject, &digest)?;
+            if !decided && self.manifest(repository, &digest)?.is_some() {
+                merged.insert(digest, descriptor);
             }
         }
         // What the manifests themselves say wins over what a client once wrote of them.

@@ -50,7 +50,7 @@ struct Ground {
     size: usize,
     changed: Arc<Changed>,
     store: MetaStore,
-    _root: TempDir,
+    root: TempDir,
 }
 
 /// What one request did.
@@ -161,7 +161,7 @@ impl Ground {
         });
         let unlisted = (0..size).map(|number| (repository("m", number), false, None));
         store.index.add_repositories(listed.chain(unlisted)).unwrap();
-        Ground { size, changed, store, _root: root }
+        Ground { size, changed, store, root }
     }
 
     fn cost(&self, request: impl FnOnce(&Ground), statements: &mut BTreeSet<String>) -> Cost {
@@ -331,6 +331,39 @@ fn assert_plans(store: &MetaStore, statements: &BTreeSet<String>) {
             assert!(seeks, "{line}, in {statement}");
         }
     }
+}
+
+/// The list that clients kept under the fallback tag is read whole, which its length bounds; but what it
+/// names is looked up for one page only.
+#[test]
+fn a_page_of_a_long_fallback_list_looks_up_no_more_than_it_shows() {
+    let costs = [100, 3_000].map(|size| {
+        let ground = Ground::new(100);
+        let listed: Vec<Digest> = (0..size).map(|number| filler(b'f', number)).collect();
+        for digest in &listed {
+            let directory = format!("{REPOSITORIES}/team/app/_manifests/revisions/sha256/{}", digest.hex());
+            write_in_place(&ground.root.path().join(directory).join("link"), "", Duration::ZERO);
+        }
+        let own = Digest::sha256(&artifact(RARE, &busy_subject()));
+        let list: Vec<_> = listed.iter().chain([&own]).map(|digest| (*digest, Some(RARE))).collect();
+        put_app(&ground.store, &index(&list), &[Tag::referrers_fallback(&busy_subject()).as_str()]);
+
+        let mut expected: Vec<Digest> = list.iter().map(|(digest, _)| *digest).collect();
+        expected.sort();
+        let (mut walked, mut after) = (Vec::new(), None);
+        while walked.len() < expected.len() {
+            let part = ground.referrers(&busy_subject(), &[RARE], after);
+            assert_eq!(part.more, walked.len() + part.items.len() < expected.len());
+            walked.extend(part.items.iter().map(|descriptor| descriptor.digest));
+            after = walked.last().copied();
+        }
+        assert_eq!(walked, expected);
+        let types: [&[&str]; 3] = [&[RARE], &[COMMON], &[RARE, COMMON]];
+        types.map(|types| {
+            ground.cost(|ground| drop(ground.referrers(&busy_subject(), types, None)), &mut BTreeSet::new())
+        })
+    });
+    assert_eq!(costs[0], costs[1]);
 }
 
 /// The count is worth nothing if it can't tell: without its index, each of these must grow.
