@@ -15,6 +15,8 @@ mod crashes;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod purging;
