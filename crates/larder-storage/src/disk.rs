@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -19,7 +19,7 @@ pub struct Disk {
     root: PathBuf,
     syncs: DirectorySyncs,
     /// Directories of which this process knows that they and their names are on disk.
-    durable: Mutex<HashSet<PathBuf>>,
+    durable: Mutex<BTreeSet<PathBuf>>,
     hook: Option<Arc<dyn DiskHook>>,
     /// Unlocks when dropped.
     _lock: File,
@@ -435,7 +435,12 @@ impl Disk {
 
     fn forget_durable(&self, path: &Path) {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        durable.retain(|known| !known.starts_with(path));
+        // Paths are ordered part by part: what lies below one follows right after it.
+        let below: Vec<PathBuf> =
+            durable.range(path.to_owned()..).take_while(|known| known.starts_with(path)).cloned().collect();
+        for known in &below {
+            durable.remove(known);
+        }
     }
 
     fn announce(&self, mutation: Mutation<'_>) -> io::Result<usize> {

@@ -192,3 +192,14 @@ fn a_directory_whose_sync_failed_is_not_taken_for_durable() {
         assert_eq!(disk.durable.lock().unwrap().len(), 2);
     }
 }
+
+#[test]
+fn what_lies_below_a_removed_directory_is_forgotten_and_its_siblings_are_not() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Disk::open(root.path()).unwrap();
+    let paths = ["a", "a/b", "a/b/c", "a/b/c/d", "a/b-c", "a/b.d", "a/bb", "b"].map(Path::new);
+    paths.iter().for_each(|path| disk.remember_durable(path));
+    disk.forget_durable(Path::new("a/b"));
+    let known: Vec<&Path> = paths.into_iter().filter(|path| disk.is_durable(path)).collect();
+    assert_eq!(known, ["a", "a/b-c", "a/b.d", "a/bb", "b"].map(Path::new));
+}
