@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::Buf as _;
 use http::StatusCode;
 use http::header::{HeaderName, REFERER, USER_AGENT};
 use http::request::Parts;
 use http_body::{Frame, SizeHint};
 
 use crate::app::Peer;
-use crate::body::Body;
+use crate::body::{Body, Piece};
 
 /// Where the lines go.
 #[derive(Clone)]
@@ -117,16 +117,16 @@ impl Logged {
 }
 
 impl http_body::Body for Logged {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = std::io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.sent += frame.data_ref().map_or(0, |data| data.remaining() as u64);
         }
         if let Poll::Ready(Some(Err(error))) = &polled {
             tracing::error!(%error, "a blob could not be read to its end; the client's connection is cut");

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Logged};
 use crate::body::Body;
+use crate::outlet::Outlet;
 use crate::request::Call;
 use crate::respond::DOCKER_API_VERSION;
 
@@ -80,8 +81,13 @@ impl App {
         known.insert(client)
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(self: &Arc<App>, peer: Peer, request: Request<Incoming>) -> Response<Logged> {
+    /// Answers one request. Files leave through the outlet, if the connection has one.
+    pub(crate) async fn answer(
+        self: &Arc<App>,
+        peer: Peer,
+        outlet: Option<&Arc<Outlet>>,
+        request: Request<Incoming>,
+    ) -> Response<Logged> {
         let (parts, body) = request.into_parts();
         let record = self.options.access_log.as_ref().map(|log| log.begin(&parts, peer));
         let is_head = parts.method == Method::HEAD;
@@ -91,6 +97,8 @@ impl App {
         let mut response = call.answer(body).await;
         if is_http2 {
             response.body_mut().for_http2();
+        } else if let Some(outlet) = outlet {
+            response.body_mut().through(outlet);
         }
         let headers = response.headers_mut();
         if is_api {

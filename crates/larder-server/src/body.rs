@@ -1,6 +1,7 @@
 //! Response bodies: pieces of memory and stretches of files.
 //!
-//! A blob stays a file and a range until its bytes are handed to the socket. A slow reader costs one
+//! A blob stays a file and a range until its bytes are handed to the socket. On a plain HTTP/1 connection the
+//! kernel sends them ([`outlet`](crate::outlet)), and a slow reader costs no buffer at all; elsewhere it costs one
 //! piece of [`PIECE`] bytes, whatever the blob's size.
 
 use std::collections::VecDeque;
@@ -11,10 +12,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use larder_oci::ByteRange;
 use tokio::task::JoinHandle;
+
+use crate::outlet::{FilePiece, LONGEST_TICKET, Outlet};
 
 /// How much of a file is read at a time. Each download in progress holds up to two pieces, however
 /// slowly its client reads: larger ones would save a few system calls and cost memory under load.
@@ -27,13 +30,37 @@ const HTTP2_PIECE: u64 = 16 << 10;
 /// of tiny HTTP/2 frames, which careful clients take for an attack and answer by hanging up.
 const TOGETHER: usize = 16 << 10;
 
+/// Shorter stretches are read and written: as cheap, and they go out together with what stands around them.
+const WORTH_SENDING: u64 = 32 << 10;
+
+/// What the kernel reads ahead of a sequential reader unless told otherwise, in bytes.
+const READ_AHEAD: u64 = 128 << 10;
+
 /// A response body whose length is known from the start.
 #[derive(Default)]
 pub(crate) struct Body {
     parts: VecDeque<Part>,
     remaining: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
-    is_for_http2: bool,
+    way: Way,
+}
+
+/// How the bytes leave.
+#[derive(Default)]
+enum Way {
+    /// From memory, on a connection of their own: TLS.
+    #[default]
+    Memory,
+    /// From memory, on one of many streams of a connection.
+    Http2,
+    /// Files go from the kernel to the socket.
+    Outlet(Arc<Outlet>),
+}
+
+/// What a body gives to the connection at a time.
+pub(crate) enum Piece {
+    Memory(Bytes),
+    File(FilePiece),
 }
 
 enum Part {
@@ -69,11 +96,38 @@ impl Body {
 
     /// From here on the body is read as suits one of many streams on a connection.
     pub(crate) fn for_http2(&mut self) {
-        self.is_for_http2 = true;
+        self.way = Way::Http2;
+    }
+
+    /// From here on files leave through this outlet, which is that of the connection the body is written to.
+    pub(crate) fn through(&mut self, outlet: &Arc<Outlet>) {
+        self.way = Way::Outlet(Arc::clone(outlet));
     }
 
     fn piece(&self) -> u64 {
-        if self.is_for_http2 { HTTP2_PIECE } else { PIECE }
+        match self.way {
+            Way::Http2 => HTTP2_PIECE,
+            Way::Memory | Way::Outlet(_) => PIECE,
+        }
+    }
+
+    /// The next stretch of the file in front, for the kernel to send. `None` where it is to be read: because the
+    /// connection has no outlet, because it is small, or because the disk would have to be waited for, which only a
+    /// thread of its own may do.
+    fn file_piece(&mut self) -> Option<FilePiece> {
+        let Way::Outlet(outlet) = &self.way else { return None };
+        let Some(Part::File { file, range }) = self.parts.front_mut() else { return None };
+        let most = range.length().min(LONGEST_TICKET as u64);
+        if self.reading.is_some() || most < WORTH_SENDING || !outlet.is_open() {
+            return None;
+        }
+        let cached = cached_length(file, range.start, most);
+        if cached < WORTH_SENDING {
+            return None;
+        }
+        let piece = outlet.piece(file, ByteRange { start: range.start, end: range.start + cached })?;
+        self.taken(cached);
+        Some(piece)
     }
 
     /// Bytes still to come.
@@ -113,7 +167,7 @@ impl Body {
             }
             Some(Part::File { .. }) => {
                 let bytes = std::task::ready!(self.poll_file(context))?;
-                self.taken(&bytes);
+                self.taken(bytes.len() as u64);
                 Poll::Ready(Ok(Some(bytes)))
             }
         }
@@ -127,10 +181,10 @@ impl Body {
         }
     }
 
-    fn taken(&mut self, bytes: &Bytes) {
-        self.remaining -= bytes.len() as u64;
+    fn taken(&mut self, length: u64) {
+        self.remaining -= length;
         if let Some(Part::File { range, .. }) = self.parts.front_mut() {
-            range.start += bytes.len() as u64;
+            range.start += length;
             if range.start >= range.end {
                 self.parts.pop_front();
             }
@@ -139,17 +193,20 @@ impl Body {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    ) -> Poll<Option<io::Result<Frame<Piece>>>> {
+        if let Some(piece) = self.file_piece() {
+            return Poll::Ready(Some(Ok(Frame::data(Piece::File(piece)))));
+        }
         let first = std::task::ready!(self.poll_piece(context)?);
         let Some(first) = first else { return Poll::Ready(None) };
         if first.len() >= TOGETHER || !self.next_is_small() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return Poll::Ready(Some(Ok(Frame::data(Piece::Memory(first)))));
         }
         let mut together = BytesMut::from(first);
         while together.len() < TOGETHER && self.next_is_small() {
@@ -159,7 +216,7 @@ impl http_body::Body for Body {
                 Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => break,
             }
         }
-        Poll::Ready(Some(Ok(Frame::data(together.freeze()))))
+        Poll::Ready(Some(Ok(Frame::data(Piece::Memory(together.freeze())))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -169,6 +226,50 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.remaining)
     }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        match self {
+            Piece::Memory(bytes) => bytes.remaining(),
+            Piece::File(piece) => piece.remaining(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Piece::Memory(bytes) => bytes.chunk(),
+            Piece::File(piece) => piece.chunk(),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Piece::Memory(bytes) => bytes.advance(count),
+            Piece::File(piece) => piece.advance(count),
+        }
+    }
+}
+
+/// How much of a stretch, from its start, can be sent without waiting for the disk. Looked at is a page in each
+/// stretch of what the kernel reads ahead; between two pages that are there, one may be missing, which costs a
+/// connection's neighbours the wait for one read.
+fn cached_length(file: &File, start: u64, most: u64) -> u64 {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let is_there = |offset| {
+        let mut byte = [0];
+        preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) == Ok(1)
+    };
+    let mut reached = 0;
+    while reached < most {
+        // The last page of each step, and of the whole.
+        let next = (reached + READ_AHEAD).min(most);
+        if !is_there(start + next - 1) {
+            break;
+        }
+        reached = next;
+    }
+    reached
 }
 
 /// What of a stretch is in the page cache already; `None` where the disk would have to be waited for.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peer};
 use crate::linger::Lingering;
+use crate::outlet::Outlet;
 
 /// How long a client may take to send a request's head, and how long an idle connection stays open.
 /// Longer than the 90 s for which Go clients keep theirs: so it is they who close, and no request
@@ -92,7 +93,9 @@ impl Connection {
             }
             None => {
                 let peer = Peer { address: self.address, is_tls: false };
-                serve(self.app, peer, Lingering::new(self.stream), self.watcher).await;
+                let outlet = Outlet::new();
+                let stream = Lingering::with_outlet(self.stream, Arc::clone(&outlet));
+                serve(self.app, peer, stream, Some(outlet), self.watcher).await;
             }
             Some(acceptor) => {
                 let shaken = tokio::select! {
@@ -102,7 +105,7 @@ impl Connection {
                 match shaken {
                     Ok(Ok(stream)) => {
                         let peer = Peer { address: self.address, is_tls: true };
-                        serve(self.app, peer, stream, self.watcher).await;
+                        serve(self.app, peer, stream, None, self.watcher).await;
                     }
                     Ok(Err(error)) => {
                         tracing::info!(client = %self.address, %error, "a TLS handshake failed");
@@ -122,7 +125,7 @@ impl Connection {
     }
 }
 
-async fn serve<S>(app: Arc<App>, peer: Peer, stream: S, watcher: Watcher)
+async fn serve<S>(app: Arc<App>, peer: Peer, stream: S, outlet: Option<Arc<Outlet>>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -135,6 +138,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_OR_IDLE)
         .max_buf_size(HTTP1_BUFFER)
+        // Slices go to the connection as they are: what an outlet's tickets need, and no copy for the others.
+        .writev(true)
         // As Go spells headers; some scripts compare them.
         .title_case_headers(true)
         // A client that half-closes still reads its answer.
@@ -151,8 +156,8 @@ where
         let asked = Arc::clone(&asked);
         move |request: http::Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let app = Arc::clone(&app);
-            async move { Ok::<_, std::convert::Infallible>(app.answer(peer, request).await) }
+            let (app, outlet) = (Arc::clone(&app), outlet.clone());
+            async move { Ok::<_, std::convert::Infallible>(app.answer(peer, outlet.as_ref(), request).await) }
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -18,6 +18,7 @@ mod token;
 mod content;
 mod condition;
 mod body;
+mod outlet;
 mod respond;
 mod error;
 mod access_log;

@@ -1,12 +1,16 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::outlet::Outlet;
 
 /// How long a closing connection reads what the client still sends.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,6 +27,7 @@ const LONGEST_STALL: Duration = Duration::from_secs(15 * 60);
 /// from here" and reads on for a moment.
 pub(crate) struct Lingering {
     stream: TcpStream,
+    outlet: Option<Arc<Outlet>>,
     closing: Option<Pin<Box<Sleep>>>,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -30,7 +35,12 @@ pub(crate) struct Lingering {
 
 impl Lingering {
     pub(crate) fn new(stream: TcpStream) -> Lingering {
-        Lingering { stream, closing: None, stalled: None }
+        Lingering { stream, outlet: None, closing: None, stalled: None }
+    }
+
+    /// One whose bodies may hold this outlet's tickets.
+    pub(crate) fn with_outlet(stream: TcpStream, outlet: Arc<Outlet>) -> Lingering {
+        Lingering { outlet: Some(outlet), ..Lingering::new(stream) }
     }
 }
 
@@ -50,6 +60,32 @@ impl Lingering {
     }
 }
 
+/// Writes what lies in front of a ticket, or has the kernel send what a ticket in front stands for.
+fn write_or_send(
+    stream: &mut TcpStream,
+    outlet: &Outlet,
+    context: &mut Context<'_>,
+    slices: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let plain = Outlet::before_ticket(slices);
+    if plain == slices.len() {
+        return Pin::new(stream).poll_write_vectored(context, slices);
+    }
+    let Some(first) = slices.first() else { return Poll::Ready(Ok(0)) };
+    loop {
+        ready!(stream.poll_write_ready(context))?;
+        let written = stream.try_io(Interest::WRITABLE, || match Outlet::ticket_of(first) {
+            Some(ticket) => outlet.send(ticket, first.len(), &*stream),
+            // A file follows: the head waits for it, to travel in the same packet.
+            None => Ok(rustix::net::send(&*stream, first, SendFlags::MORE | SendFlags::NOSIGNAL)?),
+        });
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+}
+
 impl AsyncRead for Lingering {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -61,13 +97,8 @@ impl AsyncRead for Lingering {
 }
 
 impl AsyncWrite for Lingering {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.unless_stalled(context, written)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -75,7 +106,11 @@ impl AsyncWrite for Lingering {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let Lingering { stream, outlet, .. } = &mut *self;
+        let written = match outlet {
+            None => Pin::new(stream).poll_write_vectored(context, slices),
+            Some(outlet) => write_or_send(stream, outlet, context, slices),
+        };
         self.unless_stalled(context, written)
     }
 
@@ -84,6 +119,9 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(outlet) = &self.outlet {
+            outlet.check()?;
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

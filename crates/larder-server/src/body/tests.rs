@@ -10,6 +10,14 @@ fn file(bytes: &[u8]) -> Arc<File> {
     Arc::new(file)
 }
 
+/// The bytes of a frame that holds some.
+fn memory(frame: io::Result<Frame<Piece>>) -> Bytes {
+    match frame.unwrap().into_data() {
+        Ok(Piece::Memory(bytes)) => bytes,
+        Ok(Piece::File(_)) | Err(_) => panic!("not a piece of memory"),
+    }
+}
+
 #[tokio::test]
 async fn pieces_come_out_in_order_and_the_length_is_known() {
     let bytes: Vec<u8> = (0..700_000_u32).map(|at| (at % 251) as u8).collect();
@@ -47,7 +55,7 @@ async fn small_parts_go_out_together_and_large_ones_alone() {
     expected.extend(b"end");
     let (mut frames, mut received) = (0, Vec::new());
     while let Some(frame) = body.frame().await {
-        received.extend(frame.unwrap().into_data().unwrap());
+        received.extend(memory(frame));
         frames += 1;
     }
     assert_eq!(received, expected);
@@ -58,6 +66,44 @@ async fn small_parts_go_out_together_and_large_ones_alone() {
 async fn a_small_part_that_can_not_be_read_is_an_error_behind_the_rest() {
     let mut body = Body::from_bytes("head");
     body.push_file(&file(b"short"), ByteRange { start: 0, end: 10 });
-    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "headshort");
+    assert_eq!(memory(body.frame().await.unwrap()), "headshort");
     assert!(body.frame().await.unwrap().is_err());
+}
+
+/// Memory, small stretches and what is long are told apart, and nothing is left out or given twice.
+#[tokio::test]
+async fn through_an_outlet_only_long_stretches_are_sent_by_the_kernel() {
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let file = file(&bytes);
+    let mut body = Body::from_bytes("head");
+    body.push_file(&file, ByteRange { start: 0, end: 100 });
+    body.push_file(&file, ByteRange { start: 100, end: 2_900_000 });
+    body.push_bytes("tail");
+    body.through(&Outlet::new());
+    let (mut sent, mut read, mut left) = (0, Vec::new(), body.length());
+    while let Some(frame) = body.frame().await {
+        match frame.unwrap().into_data() {
+            Ok(Piece::File(piece)) => {
+                sent += piece.remaining();
+                left -= piece.remaining() as u64;
+            }
+            Ok(Piece::Memory(piece)) => {
+                left -= piece.len() as u64;
+                read.extend(piece);
+            }
+            Err(_) => panic!("a frame without data"),
+        }
+        assert_eq!(body.length(), left);
+    }
+    assert_eq!((sent, left), (2_900_000 - 100, 0));
+    assert_eq!(read, [b"head".as_slice(), &bytes[..100], b"tail"].concat());
+}
+
+#[test]
+fn what_is_cached_is_counted_from_the_start_and_ends_with_the_file() {
+    let file = file(&[7; 300_000]);
+    assert_eq!(cached_length(&file, 0, 300_000), 300_000);
+    assert_eq!(cached_length(&file, 250_000, 50_000), 50_000);
+    assert_eq!(cached_length(&file, 0, 300_001), 2 * READ_AHEAD, "the last page isn't there");
+    assert_eq!(cached_length(&file, 300_000, 10), 0);
 }

@@ -20,6 +20,8 @@ mod drain;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod listings;
 #[cfg(test)]
 mod manifests;
