@@ -185,6 +185,15 @@ enum State {
 }
 
 impl UploadWriter {
+    /// Says how many bytes this request is about to bring, before the first; the disk can then lay them out well.
+    pub fn announce(&mut self, bytes: u64) {
+        if let State::Idle(held) = &mut self.state
+            && let Some(staged) = held.staged_mut()
+        {
+            staged.announce(bytes);
+        }
+    }
+
     /// Takes in the next bytes. They may reach the disk later; an error of an earlier piece comes here.
     ///
     /// # Cancel safety

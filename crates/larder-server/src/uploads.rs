@@ -56,7 +56,7 @@ impl Call {
             Ok(writer) => writer,
             Err(error) => return self.refused_chunk(name, error),
         };
-        let writer = receive(writer, body).await?;
+        let writer = self.receive(writer, body).await?;
         let progress = writer.pause().await?;
         Ok(self.upload_at(StatusCode::ACCEPTED, name, progress))
     }
@@ -76,7 +76,7 @@ impl Call {
             Ok(writer) => writer,
             Err(error) => return self.refused_chunk(name, error),
         };
-        receive(writer, body).await?.finish(&digest).await?;
+        self.receive(writer, body).await?.finish(&digest).await?;
         Ok(self.blob_created(name, &digest))
     }
 
@@ -113,7 +113,7 @@ impl Call {
         let registry = &self.app.registry;
         let progress = registry.start_upload(access, Some(digest.algorithm())).await?;
         let writer = registry.write_upload(access, progress.id, None).await?;
-        let received = match receive(writer, body).await {
+        let received = match self.receive(writer, body).await {
             Ok(writer) => writer.finish(digest).await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
@@ -125,6 +125,22 @@ impl Call {
             return Err(failure);
         }
         Ok(self.blob_created(access.repository(), digest))
+    }
+
+    /// Takes in a body until its end, or until another request takes over the session. What has arrived
+    /// when the client breaks off is kept.
+    async fn receive(&self, mut writer: UploadWriter, mut body: Incoming) -> Result<UploadWriter, Failure> {
+        writer.announce(self.content_length().unwrap_or(0));
+        loop {
+            let piece = tokio::select! {
+                piece = next_piece(&mut body) => piece?,
+                taken_over = writer.taken_over() => return Err(taken_over.into()),
+            };
+            match piece {
+                Some(bytes) => writer.write(bytes).await?,
+                None => return Ok(writer),
+            }
+        }
     }
 
     fn upload_algorithm(&self) -> Result<Option<Algorithm>, ApiError> {
@@ -187,21 +203,6 @@ fn parse_digest(text: &str) -> Result<Digest, ApiError> {
     text.parse().map_err(|error: larder_oci::DigestError| {
         ApiError::bad_request(ErrorCode::DigestInvalid, error.to_string())
     })
-}
-
-/// Takes in a body until its end, or until another request takes over the session. What has arrived
-/// when the client breaks off is kept.
-async fn receive(mut writer: UploadWriter, mut body: Incoming) -> Result<UploadWriter, Failure> {
-    loop {
-        let piece = tokio::select! {
-            piece = next_piece(&mut body) => piece?,
-            taken_over = writer.taken_over() => return Err(taken_over.into()),
-        };
-        match piece {
-            Some(bytes) => writer.write(bytes).await?,
-            None => return Ok(writer),
-        }
-    }
 }
 
 /// Reads a body that is small enough to be read in this time.

@@ -4,12 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_oci::{Algorithm, Hasher};
+use rustix::fs::FallocateFlags;
 
 use crate::disk::{Disk, Stat};
 use crate::error::{DiskOperation, StorageError};
 
 /// How much is read at a time when a half-done upload is hashed again.
 const REHASH_BUFFER: usize = 1 << 20;
+
+/// How much room is asked of the file system at a time for bytes that are announced. A client may announce what it
+/// likes: more than this it has to send first.
+const ROOM: u64 = 64 << 20;
+
+/// What is announced below this is written at once, and asking for its room would cost more than it saves.
+const WORTH_ASKING: u64 = 1 << 20;
 
 /// A file that grows and is hashed as it grows, not yet published.
 pub struct Staged {
@@ -18,6 +26,10 @@ pub struct Staged {
     file: File,
     hasher: Hasher,
     length: u64,
+    /// How long the file will be, by what its writer has announced.
+    announced: u64,
+    /// How long it can become without asking for room.
+    roomy: u64,
     /// The file after this process's last write: another one means that somebody else has written it.
     last_seen: Stat,
 }
@@ -34,6 +46,8 @@ impl Staged {
             file,
             hasher: Hasher::new(algorithm),
             length: 0,
+            announced: 0,
+            roomy: 0,
             last_seen,
         })
     }
@@ -63,7 +77,7 @@ impl Staged {
             .open(&full)
             .map_err(|source| StorageError::io(DiskOperation::Open, &full, source))?;
         let (disk, path) = (Arc::clone(disk), path.to_owned());
-        Ok(Some(Staged { disk, path, file, hasher, length, last_seen }))
+        Ok(Some(Staged { disk, path, file, hasher, length, announced: length, roomy: length, last_seen }))
     }
 
     /// Bytes so far.
@@ -76,11 +90,19 @@ impl Staged {
         self.hasher.algorithm()
     }
 
+    /// Says that so many bytes are about to come, so that the file system can lay them out in one piece. Only a hint:
+    /// fewer or more may come.
+    pub fn announce(&mut self, bytes: u64) {
+        self.announced = self.length.saturating_add(bytes);
+    }
+
     /// Takes in the next bytes. After an error the file may hold some of them: go on only by
     /// [`reopen`](Staged::reopen), which looks.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.disk.write_all(&mut self.file, &self.path, bytes)?;
+        self.make_room(bytes.len() as u64);
+        // Hashed first: then they lie in the processor's cache when the kernel copies them.
         self.hasher.update(bytes);
+        self.disk.write_all(&mut self.file, &self.path, bytes)?;
         self.length += bytes.len() as u64;
         self.last_seen = stat(&self.disk, &self.path, &self.file)?;
         Ok(())
@@ -92,6 +114,30 @@ impl Staged {
         Ok(self.disk.stat(&self.path)? == Some(self.last_seen))
     }
 
+    /// Asks for the room of what is announced, a stretch at a time. That it can't be had, or can't be asked for on this
+    /// file system, is no error yet: the write itself says what is wrong.
+    fn make_room(&mut self, coming: u64) {
+        let missing = self.announced.saturating_sub(self.roomy);
+        if self.length + coming <= self.roomy || missing < WORTH_ASKING {
+            return;
+        }
+        let room = missing.min(ROOM);
+        if rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.roomy, room).is_ok() {
+            self.roomy += room;
+        } else {
+            self.announced = self.length;
+        }
+    }
+
+    /// Gives back the room of what was announced and didn't come.
+    fn give_back_room(&self) -> Result<(), StorageError> {
+        if self.roomy <= self.length {
+            return Ok(());
+        }
+        let full = self.disk.root().join(&self.path);
+        self.file.set_len(self.length).map_err(|source| StorageError::io(DiskOperation::Write, &full, source))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -101,6 +147,7 @@ impl Staged {
     }
 
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        self.give_back_room()?;
         self.disk.sync_file(&self.file, &self.path)
     }
 }
@@ -110,3 +157,6 @@ fn stat(disk: &Disk, path: &Path, file: &File) -> Result<Stat, StorageError> {
         .map(|metadata| Stat::of(&metadata))
         .map_err(|source| StorageError::io(DiskOperation::Read, &disk.root().join(path), source))
 }
+
+#[cfg(test)]
+mod tests;
