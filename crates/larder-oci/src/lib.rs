@@ -9,6 +9,7 @@
 
 mod digest;
 mod name;
+mod pattern;
 mod reference;
 mod media_type;
 mod descriptor;
@@ -26,6 +27,7 @@ pub use error_code::ErrorCode;
 pub use manifest::{Manifest, ManifestContent, ManifestError, Role, stored_media_type};
 pub use media_type::{MediaType, MediaTypeError};
 pub use name::{NameError, RepoName};
+pub use pattern::{PatternError, RepositoryPattern};
 pub use range::{ByteRange, MAX_RANGES, RangeRequest};
 pub use reference::{Reference, ReferenceError, Tag, TagError};
 pub use scope::{Action, Resource, Scope, ScopeError};
