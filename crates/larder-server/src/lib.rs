@@ -7,6 +7,7 @@ mod server;
 mod connection;
 mod linger;
 mod tls;
+mod file_stamp;
 mod app;
 mod request;
 mod route;
@@ -28,5 +29,6 @@ pub mod fuzzing;
 
 pub use access_log::AccessLog;
 pub use app::{App, Options};
+pub use file_stamp::FileStamp;
 pub use server::{BoundServer, ServeError, probe};
-pub use tls::{ClientCertificates, TlsError, TlsFiles};
+pub use tls::{CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

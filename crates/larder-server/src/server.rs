@@ -6,13 +6,12 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::Connection;
-use crate::tls::{TlsError, TlsFiles};
+use crate::tls::Tls;
 
 /// Connections at once; further ones wait in the kernel's queue. Each costs a few kilobytes when idle.
 const MOST_CONNECTIONS: usize = 10_000;
@@ -26,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A server that has its port but doesn't answer yet.
 pub struct BoundServer {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
 }
 
 /// Why the server can't start, or didn't end well.
@@ -48,9 +47,6 @@ pub enum ServeError {
         /// The system's error.
         source: io::Error,
     },
-    /// TLS can't be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// Requests were still running when the time to drain was over.
     #[error("{connections} connections were still busy after {seconds} s and were cut")]
     DrainTimeout {
@@ -63,8 +59,7 @@ pub enum ServeError {
 
 impl BoundServer {
     /// Takes the port. An empty host means every interface, IPv6 and IPv4.
-    pub async fn bind(host: &str, port: u16, tls: Option<&TlsFiles>) -> Result<BoundServer, ServeError> {
-        let tls = tls.map(TlsFiles::load).transpose()?.map(TlsAcceptor::from);
+    pub async fn bind(host: &str, port: u16, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let address = format!("{host}:{port}");
         let listener = if host.is_empty() {
             // A kernel without IPv6 refuses the first.
@@ -127,7 +122,7 @@ impl BoundServer {
                 stream,
                 // An IPv4 client of an IPv6 socket is an IPv4 client.
                 address: SocketAddr::new(address.ip().to_canonical(), address.port()),
-                tls: self.tls.clone(),
+                tls: self.tls.as_ref().map(Tls::acceptor),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),
             };

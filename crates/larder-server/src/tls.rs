@@ -7,8 +7,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 
+mod live;
+mod suites;
+
+pub use live::Tls;
+pub use suites::CipherSuite;
+
 /// Where the parts of a TLS set-up are, and how strict it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The server's certificate, followed by the ones that lead to its root.
     pub certificate: PathBuf,
@@ -18,12 +24,14 @@ pub struct TlsFiles {
     pub clients: Option<ClientCertificates>,
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
+    /// The cipher suites of TLS 1.2 that are offered; all of them when empty.
+    pub cipher_suites: Vec<CipherSuite>,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
 }
 
 /// What is asked of clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificates {
     /// Files with the authorities that count.
     pub authorities: Vec<PathBuf>,
@@ -62,8 +70,11 @@ pub enum TlsError {
 impl TlsFiles {
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-        let versions: &[&rustls::SupportedProtocolVersion] = if self.only_tls13 {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = suites::offered(&self.cipher_suites, &provider.cipher_suites);
+        let provider: Arc<CryptoProvider> = Arc::new(provider);
+        let has_tls12 = provider.cipher_suites.iter().any(|suite| CipherSuite::from(*suite).is_of_tls12());
+        let versions: &[&rustls::SupportedProtocolVersion] = if self.only_tls13 || !has_tls12 {
             &[&rustls::version::TLS13]
         } else {
             &[&rustls::version::TLS13, &rustls::version::TLS12]

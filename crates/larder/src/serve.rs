@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, UsersFile};
 use larder_core::{Registry, Settings, UploadPurging};
-use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, TlsFiles};
+use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, Tls, TlsFiles};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,8 +45,8 @@ async fn run(config: &Config, log: &LineWriter, access_log: &LineWriter) -> Resu
     let root = &std::path::absolute(&config.storage.root_directory)?;
     warn_of_adoption(config, root);
     let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
-    let server =
-        BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls_files(config).as_ref()).await?;
+    let tls = tls_files(config).map(Tls::load).transpose()?;
+    let server = BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls.clone()).await?;
     let address = server.address()?;
     let gate = gate(config, address.port())?;
     let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log.clone())));
@@ -59,6 +59,9 @@ async fn run(config: &Config, log: &LineWriter, access_log: &LineWriter) -> Resu
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }
     });
+    if let Some(tls) = tls {
+        tokio::spawn(tls.follow(stop.clone()));
+    }
     tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.clone()]));
     let served = server.serve(app, stop, config.http.drain_timeout).await;
     maintenance.await?;
@@ -159,6 +162,7 @@ fn tls_files(config: &Config) -> Option<TlsFiles> {
         key: tls.key.clone(),
         clients,
         only_tls13: tls.minimum_tls == MinimumTls::Tls13,
+        cipher_suites: tls.cipher_suites.clone(),
         http2: !config.http.http2_disabled,
     })
 }

@@ -38,6 +38,8 @@ mod referrers;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tokens;

@@ -15,6 +15,7 @@ use super::{
     value::{Content, Entry, Origin, Value},
 };
 use http::{HeaderName, HeaderValue, Uri};
+use larder_server::CipherSuite;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -337,7 +338,36 @@ impl<'a> Reader<'a> {
             client_auth: self.client_auth(client_cas.is_empty()),
             client_cas,
             minimum_tls: self.minimum_tls(),
+            cipher_suites: self.cipher_suites(),
         })
+    }
+
+    /// By Go's names. One that rustls doesn't have is one that nobody should speak any more, so its absence is no
+    /// reason to refuse the start; but a list of which nothing is left is.
+    fn cipher_suites(&mut self) -> Vec<CipherSuite> {
+        const KEY: &str = "http.tls.ciphersuites";
+        let items = self.set_value(KEY).map(Value::items).unwrap_or_default();
+        if self.minimum_tls_is_13() && !items.is_empty() {
+            let sentence = "\"http.tls.ciphersuites\" has no effect with minimumtls tls1.3, which has suites of its own.";
+            self.report.warn(&self.section_origin(KEY), sentence);
+            return Vec::new();
+        }
+        let mut suites = Vec::new();
+        for item in items {
+            let Some(name) = item.scalar() else { continue };
+            match CipherSuite::named(name) {
+                Some(suite) => suites.push(suite),
+                None => self.report.warn(
+                    &item.origin,
+                    format!("{KEY:?} names {name:?}, which is not offered: it is unknown or held unsafe."),
+                ),
+            }
+        }
+        if suites.is_empty() && !items.is_empty() {
+            let problem = "names no suite that Larder offers; leave it out to offer all that are held safe";
+            self.invalid(KEY, &self.section_origin(KEY), problem);
+        }
+        suites
     }
 
     fn client_auth(&mut self, without_authorities: bool) -> ClientAuth {
@@ -354,6 +384,10 @@ impl<'a> Reader<'a> {
         self.word(KEY, &words).unwrap_or(ClientAuth::RequireAndVerify)
     }
 
+    fn minimum_tls_is_13(&self) -> bool {
+        self.word("http.tls.minimumtls", &[("tls1.3", ())]).is_some()
+    }
+
     fn minimum_tls(&mut self) -> MinimumTls {
         const KEY: &str = "http.tls.minimumtls";
         if let Some((text, origin)) = self.text(KEY)
@@ -363,7 +397,7 @@ impl<'a> Reader<'a> {
                 format!("\"{KEY}\" is {text}, which is broken; the oldest version offered is TLS 1.2.");
             self.report.warn(origin, sentence);
         }
-        self.word(KEY, &[("tls1.3", MinimumTls::Tls13)]).unwrap_or(MinimumTls::Tls12)
+        if self.minimum_tls_is_13() { MinimumTls::Tls13 } else { MinimumTls::Tls12 }
     }
 
     fn log(&mut self) -> Log {

@@ -1,6 +1,7 @@
 //! The configuration with types: what the start is wired from. Every value in it has been checked.
 
 use http::{HeaderName, HeaderValue, Uri};
+use larder_server::CipherSuite;
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Everything that Larder takes from its configuration.
@@ -97,6 +98,8 @@ pub(crate) struct Tls {
     pub(crate) client_auth: ClientAuth,
     /// The oldest version offered.
     pub(crate) minimum_tls: MinimumTls,
+    /// The cipher suites of TLS 1.2 that are offered; all of them when empty.
+    pub(crate) cipher_suites: Vec<CipherSuite>,
 }
 
 /// `http.tls.clientauth`

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use larder_auth::{AuthMode, Clock, Gate, Mode, Password, Passwords, UsersFile, htpasswd_line};
 use larder_core::{Environment, Registry, Settings, UploadPurging};
 use larder_oci::Digest;
-use larder_server::{AccessLog, App, BoundServer, Options, ServeError, TlsFiles};
+use larder_server::{AccessLog, App, BoundServer, Options, ServeError, Tls, TlsFiles};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -62,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) directory: TempDir,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) stop: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -95,12 +96,12 @@ impl Setup {
         self.options.access_log =
             Some(AccessLog::new(sink, || SystemTime::UNIX_EPOCH + Duration::from_secs(LOGGED_AT)));
         let app = Arc::new(App::new(registry, self.gate.build(directory.path()), self.options));
-        let tls = self.tls.then(|| certificate(directory.path()));
-        let server = BoundServer::bind("127.0.0.1", 0, tls.as_ref()).await.unwrap();
+        let tls = self.tls.then(|| Tls::load(certificate(directory.path())).unwrap());
+        let server = BoundServer::bind("127.0.0.1", 0, tls.clone()).await.unwrap();
         let address = server.address().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(app, stop.clone(), self.drain));
-        Server { address, directory, log, stop, serving }
+        Server { address, directory, log, tls, stop, serving }
     }
 }
 
@@ -132,13 +133,14 @@ impl GateKind {
 }
 
 /// A certificate for `localhost` that signs itself.
-fn certificate(directory: &Path) -> TlsFiles {
+pub(crate) fn certificate(directory: &Path) -> TlsFiles {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let files = TlsFiles {
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
         clients: None,
         only_tls13: false,
+        cipher_suites: Vec::new(),
         http2: true,
     };
     write(&files.certificate, pair.cert.pem().as_bytes());

@@ -90,6 +90,12 @@ const ROWS: &[(&str, &str, &str)] = &[
         TLS,
         "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3}}",
     ),
+    (
+        "http.tls.ciphersuites",
+        TLS,
+        "storage: filesystem\n\
+         http: {tls: {certificate: c, key: k, clientcas: [a], ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
+    ),
     ("catalog.maxentries", "storage: filesystem", "storage: filesystem\ncatalog: {maxentries: 5}"),
     ("tags.maxtags", "storage: filesystem", "storage: filesystem\ntags: {maxtags: 5}"),
 ];
@@ -234,6 +240,10 @@ fn mistakes_between_keys() {
         ("http: {tls: {certificate: c}}", "\"http.tls.key\" is missing"),
         ("http: {tls: {key: c}}", "\"http.tls.certificate\" is missing"),
         ("http: {tls: {clientcas: [c]}}", "\"http.tls.certificate\" is missing"),
+        (
+            "http: {tls: {certificate: c, key: k, ciphersuites: [TLS_RSA_WITH_RC4_128_SHA]}}",
+            "\"http.tls.ciphersuites\" names no suite that Larder offers",
+        ),
         ("tags: {maxtags: -1}", "\"tags.maxtags\" must not be negative"),
         (
             "storage: {filesystem: , maintenance: {uploadpurging: {interval: 0s}}}",
@@ -265,6 +275,14 @@ fn warnings_between_keys() {
         (
             "http: {tls: {certificate: c, key: k, clientauth: request-client-cert}}",
             "has no effect without http.tls.clientcas",
+        ),
+        (
+            "http: {tls: {certificate: c, key: k, ciphersuites: [TLS_RSA_WITH_RC4_128_SHA, TLS_AES_128_GCM_SHA256]}}",
+            "names \"TLS_RSA_WITH_RC4_128_SHA\", which is not offered",
+        ),
+        (
+            "http: {tls: {certificate: c, key: k, minimumtls: tls1.3, ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
+            "\"http.tls.ciphersuites\" has no effect with minimumtls tls1.3",
         ),
         ("log: {formatter: logstash}", "Larder writes JSON"),
     ] {

@@ -114,7 +114,6 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
         ("log: {hooks: [{type: mail, options: {smtp: {addr: x}}}]}", vec!["\"log.hooks\" is ignored."]),
         ("redis: {addr: x}", vec!["\"redis\" is ignored."]),
         ("http: {debug: {addr: :5001, prometheus: {enabled: true}}}", vec!["\"http.debug\" is ignored."]),
-        ("http: {tls: {ciphersuites: [X]}}", vec!["\"http.tls.ciphersuites\" is ignored."]),
         ("validation: {disabled: true}", vec!["\"validation\" is ignored."]),
         ("policy: {repository: {classes: [image]}}", vec!["\"policy\" is ignored."]),
         ("reporting: {bugsnag: {apikey: x}}", vec!["\"reporting\" is ignored."]),

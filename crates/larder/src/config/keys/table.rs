@@ -238,7 +238,7 @@ const HTTP: &[Key] = &[
     key("http.tls.clientcas", Texts, Works),
     key("http.tls.clientauth", Words(CLIENT_AUTH), Works),
     key("http.tls.minimumtls", Words(&["tls1.0", "tls1.1", "tls1.2", "tls1.3"]), Works),
-    key("http.tls.ciphersuites", Texts, Ignored("Larder offers every cipher suite of TLS 1.2 and 1.3 that rustls holds safe, and no other.")),
+    key("http.tls.ciphersuites", Texts, Works),
     key("http.tls.letsencrypt", Section, NO_ACME),
     key("http.tls.letsencrypt.cachefile", Text, NO_ACME),
     key("http.tls.letsencrypt.email", Text, NO_ACME),

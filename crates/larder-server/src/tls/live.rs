@@ -1,0 +1,127 @@
+//! TLS that follows its files: a renewed certificate is shown without a restart.
+//!
+//! The files are looked at (one `stat` each) every few seconds. A change is taken up when the next look
+//! finds it unchanged: a renewal writes certificate and key one after the other, and between the two they
+//! don't go together. What can't be used then leaves the old set-up in force, and is said once.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::server::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{TlsError, TlsFiles};
+use crate::file_stamp::FileStamp;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// A TLS set-up in force. Cheap to clone: all clones are one.
+#[derive(Clone)]
+pub struct Tls {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: RwLock<Arc<ServerConfig>>,
+    watched: Mutex<Watched>,
+}
+
+struct Watched {
+    files: TlsFiles,
+    /// The files as they were when they were last understood or refused.
+    judged: Stamps,
+    /// As they were at the last look.
+    seen: Stamps,
+}
+
+/// Of each file in turn; `None` while it can't be looked at.
+type Stamps = Vec<Option<FileStamp>>;
+
+impl Tls {
+    /// Reads the files for the first time.
+    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+        let stamps = stamps(&files);
+        let config = RwLock::new(files.load()?);
+        let watched = Mutex::new(Watched { files, judged: stamps.clone(), seen: stamps });
+        Ok(Tls { inner: Arc::new(Inner { config, watched }) })
+    }
+
+    /// Looks at the files every few seconds until `stop` is cancelled.
+    pub async fn follow(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let tls = self.clone();
+            // A network mount may hang: no request waits for it.
+            if tokio::task::spawn_blocking(move || tls.look()).await.is_err() {
+                tracing::error!("looking at the TLS files failed; they are not followed any more");
+                return;
+            }
+        }
+    }
+
+    /// Looks once: takes up a change that the look before has seen already.
+    pub fn look(&self) {
+        let mut watched = self.watched();
+        let found = stamps(&watched.files);
+        if found != watched.judged && found == watched.seen {
+            self.take_up(&mut watched, found.clone());
+        }
+        watched.seen = found;
+    }
+
+    /// Reads the files now, changed or not; or other ones, if the operator has named others. Tells
+    /// whether they could be used.
+    pub fn reload(&self, files: TlsFiles) -> bool {
+        let mut watched = self.watched();
+        let found = stamps(&files);
+        if watched.files == files {
+            return self.take_up(&mut watched, found);
+        }
+        // Named files that can't be used must not be followed: the old ones are.
+        let before = std::mem::replace(&mut watched.files, files);
+        let is_usable = self.take_up(&mut watched, found);
+        if !is_usable {
+            watched.judged = stamps(&before);
+            watched.files = before;
+        }
+        is_usable
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn take_up(&self, watched: &mut Watched, found: Stamps) -> bool {
+        watched.judged.clone_from(&found);
+        watched.seen = found;
+        match watched.files.load() {
+            Ok(config) => {
+                *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                tracing::info!(
+                    certificate = %watched.files.certificate.display(), "the TLS certificate was read again"
+                );
+                true
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(
+                    %error, cause = cause.unwrap_or_default(),
+                    "the TLS files have changed and can't be used; the certificate from before stays in use"
+                );
+                false
+            }
+        }
+    }
+
+    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamps(files: &TlsFiles) -> Stamps {
+    let authorities = files.clients.iter().flat_map(|clients| &clients.authorities);
+    let paths: Vec<&PathBuf> = [&files.certificate, &files.key].into_iter().chain(authorities).collect();
+    paths.into_iter().map(|path| FileStamp::of(path).ok()).collect()
+}
