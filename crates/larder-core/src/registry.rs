@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use larder_meta::MetaStore;
@@ -26,6 +27,9 @@ pub(crate) struct Inner {
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
     index_questions: Arc<Semaphore>,
     pub(crate) settings: Settings,
+    /// As in the settings, until [`Registry::switch`] says otherwise.
+    deletes: AtomicBool,
+    read_only: AtomicBool,
     pub(crate) environment: Environment,
 }
 
@@ -80,8 +84,26 @@ impl Registry {
         let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
         let (sessions, recent) = (Sessions::default(), Recent::new());
         let index_questions = Arc::new(Semaphore::new(INDEX_QUESTIONS_AT_ONCE));
-        let inner = Inner { disk, blobs, meta, sessions, recent, index_questions, settings, environment };
+        let inner = Inner {
+            disk,
+            blobs,
+            meta,
+            sessions,
+            recent,
+            index_questions,
+            deletes: settings.deletes.into(),
+            read_only: settings.read_only.into(),
+            settings,
+            environment,
+        };
         Ok(Registry { inner: Arc::new(inner) })
+    }
+
+    /// Allows or forbids deleting, and changing anything at all, from here on. What is under way ends
+    /// as it was begun.
+    pub fn switch(&self, deletes: bool, read_only: bool) {
+        self.inner.deletes.store(deletes, Ordering::Relaxed);
+        self.inner.read_only.store(read_only, Ordering::Relaxed);
     }
 
     /// Whether the data directory can be written right now.
@@ -122,11 +144,11 @@ impl Registry {
 
 impl Inner {
     pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
-        if self.settings.read_only { Err(RegistryError::ReadOnly) } else { Ok(()) }
+        if self.read_only.load(Ordering::Relaxed) { Err(RegistryError::ReadOnly) } else { Ok(()) }
     }
 
     pub(crate) fn require_deletes(&self) -> Result<(), RegistryError> {
         self.require_writable()?;
-        if self.settings.deletes { Ok(()) } else { Err(RegistryError::DeletesDisabled) }
+        if self.deletes.load(Ordering::Relaxed) { Ok(()) } else { Err(RegistryError::DeletesDisabled) }
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Version};
@@ -20,7 +20,7 @@ use crate::respond::DOCKER_API_VERSION;
 pub struct App {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
-    pub(crate) options: Options,
+    options: RwLock<Arc<Options>>,
     /// Clients of which the log already says that they speak the wrong protocol.
     wrong_protocol: Mutex<HashSet<IpAddr>>,
     /// Manifests that may be on their way in at once: each is held in memory, up to 4 MiB.
@@ -65,10 +65,21 @@ impl App {
         App {
             registry,
             gate,
-            options,
+            options: RwLock::new(Arc::new(options)),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
         }
+    }
+
+    /// Presents the registry in another way from the next request on; what concerns connections counts
+    /// for new ones.
+    pub fn set_options(&self, options: Options) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+
+    /// How the registry is presented right now.
+    pub(crate) fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this client's wrong protocol is news. docker and podman try TLS first on every
@@ -89,11 +100,12 @@ impl App {
         request: Request<Incoming>,
     ) -> Response<Logged> {
         let (parts, body) = request.into_parts();
-        let record = self.options.access_log.as_ref().map(|log| log.begin(&parts, peer));
+        let options = self.options();
+        let record = options.access_log.as_ref().map(|log| log.begin(&parts, peer));
         let is_head = parts.method == Method::HEAD;
         let is_http2 = parts.version == Version::HTTP_2;
         let is_api = parts.uri.path().contains("/v2");
-        let call = Call::new(Arc::clone(self), parts, peer);
+        let call = Call::new(Arc::clone(self), Arc::clone(&options), parts, peer);
         let mut response = call.answer(body).await;
         if is_http2 {
             response.body_mut().for_http2();
@@ -103,7 +115,7 @@ impl App {
         let headers = response.headers_mut();
         if is_api {
             headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
-            for (name, value) in &self.options.headers {
+            for (name, value) in &options.headers {
                 headers.append(name.clone(), value.clone());
             }
         }

@@ -130,7 +130,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    if app.options.http1_only {
+    if app.options().http1_only {
         builder = builder.http1_only();
     }
     builder

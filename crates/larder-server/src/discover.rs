@@ -30,7 +30,7 @@ impl Call {
     pub(crate) async fn catalog(&self) -> Answer {
         let identity = self.identify().await?;
         let access = self.app.gate.policy().catalog(&identity)?;
-        let limit = self.limit(CATALOG_PAGE, self.app.options.catalog_max_entries)?;
+        let limit = self.limit(CATALOG_PAGE, self.options.catalog_max_entries)?;
         let page = Page { after: self.parameter("last"), limit };
         let listing = self.app.registry.catalog(&access, page).await?;
         let body = respond::json(StatusCode::OK, &json!({ "repositories": listing.items }));
@@ -39,7 +39,7 @@ impl Call {
 
     pub(crate) async fn tags(&self, name: &RepoName) -> Answer {
         let access = self.may_pull(name).await?;
-        let limit = self.limit(TAGS_WITHOUT_LIMIT, self.app.options.tags_max)?;
+        let limit = self.limit(TAGS_WITHOUT_LIMIT, self.options.tags_max)?;
         let page = Page { after: self.parameter("last"), limit };
         let listing = self.app.registry.tags(&access, page).await?;
         let body = respond::json(StatusCode::OK, &json!({ "name": name, "tags": listing.items }));

@@ -9,7 +9,7 @@ use larder_auth::{ChallengeError, Denied, Identity, Refusal};
 use larder_core::RegistryError;
 use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
-use crate::app::{App, Peer};
+use crate::app::{App, Options, Peer};
 use crate::body::Body;
 use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
 use crate::respond::{self, header};
@@ -22,6 +22,8 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// One request on its way to an answer.
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
+    /// As they were when the request came.
+    pub(crate) options: Arc<Options>,
     pub(crate) parts: Parts,
     peer: Peer,
     id: RequestId,
@@ -78,8 +80,8 @@ impl From<Refusal> for Failure {
 pub(crate) type Answer = Result<Response<Body>, Failure>;
 
 impl Call {
-    pub(crate) fn new(app: Arc<App>, parts: Parts, peer: Peer) -> Call {
-        Call { app, parts, peer, id: RequestId(rand::random()) }
+    pub(crate) fn new(app: Arc<App>, options: Arc<Options>, parts: Parts, peer: Peer) -> Call {
+        Call { app, options, parts, peer, id: RequestId(rand::random()) }
     }
 
     /// The answer, whatever happens.
@@ -113,7 +115,7 @@ impl Call {
         if matches!(path, "/" | "/healthz" | "/readyz") {
             return Route::parse(path);
         }
-        Route::parse(path.strip_prefix(&self.app.options.prefix).ok_or(RouteError::NotFound)?)
+        Route::parse(path.strip_prefix(&self.options.prefix).ok_or(RouteError::NotFound)?)
     }
 
     async fn dispatch(&self, route: Route, body: Incoming) -> Answer {
@@ -128,7 +130,7 @@ impl Call {
             Route::Ready => self.ready().await,
             Route::Token => self.token(body).await,
             Route::BaseWithoutSlash => {
-                let to = format!("{}/v2/", self.app.options.prefix);
+                let to = format!("{}/v2/", self.options.prefix);
                 Ok(respond::located(StatusCode::MOVED_PERMANENTLY, &to))
             }
             Route::Base => {
@@ -221,7 +223,7 @@ impl Call {
     /// A path of this registry, relative to the host: right behind any proxy, whatever it does to the
     /// scheme and the host.
     pub(crate) fn path(&self, rest: &str) -> String {
-        format!("{}/v2/{rest}", self.app.options.prefix)
+        format!("{}/v2/{rest}", self.options.prefix)
     }
 
     /// The parameters of the query, decoded.
@@ -238,11 +240,11 @@ impl Call {
     }
 
     fn realm_url(&self) -> String {
-        let base = match &self.app.options.public_url {
+        let base = match &self.options.public_url {
             Some(url) => url.clone(),
             None => reached_by(&self.parts, self.peer.is_tls),
         };
-        format!("{base}{}/auth/token", self.app.options.prefix)
+        format!("{base}{}/auth/token", self.options.prefix)
     }
 
     // What went wrong.

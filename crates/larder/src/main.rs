@@ -2,6 +2,7 @@
 
 mod cli;
 mod serve;
+mod reload;
 mod first_start;
 mod telemetry;
 mod lines;
@@ -46,7 +47,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
                 environment,
                 may_use_system_directory,
             )?;
-            serve::serve(config::load(&source, environment)?)?;
+            serve::serve(source, environment)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::User(user) => {

@@ -13,8 +13,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Auth, ClientAuth, Config, Loaded, MinimumTls};
+use crate::config::{self, Auth, ClientAuth, Config, Environment, Loaded, MinimumTls, Source};
 use crate::lines::LineWriter;
+use crate::reload::{Handles, Reloader, Told};
+use crate::telemetry::LogHandle;
 use crate::{first_start, telemetry};
 
 /// The user that a first start makes where Larder's own configuration is in force.
@@ -24,8 +26,8 @@ const ADMIN: &str = "admin";
 const REGISTRY_2_USER: &str = "docker";
 
 /// Serves until a signal says stop; returns when all work has ended.
-pub(crate) fn serve(loaded: Loaded) -> Result<(), Box<dyn Error>> {
-    let Loaded { config, warnings } = loaded;
+pub(crate) fn serve(source: Source, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let Loaded { config, warnings } = config::load(&source, environment)?;
     let log = telemetry::start(&config.log);
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -33,23 +35,25 @@ pub(crate) fn serve(loaded: Loaded) -> Result<(), Box<dyn Error>> {
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let access_log = LineWriter::start("access log", std::io::stdout());
-    let outcome = runtime.block_on(run(&config, &log, &access_log));
+    let told = Told { source, environment: environment.clone(), config };
+    let outcome = runtime.block_on(run(told, &log, &access_log));
     // Waits for what still runs on blocking threads: a half-written upload is flushed.
     drop(runtime);
     access_log.flush();
-    log.flush();
+    log.writer().flush();
     outcome
 }
 
-async fn run(config: &Config, log: &LineWriter, access_log: &LineWriter) -> Result<(), Box<dyn Error>> {
+async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(), Box<dyn Error>> {
+    let config = &told.config;
     let root = &std::path::absolute(&config.storage.root_directory)?;
     warn_of_adoption(config, root);
     let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
-    let tls = tls_files(config).map(Tls::load).transpose()?;
+    let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls.clone()).await?;
     let address = server.address()?;
     let gate = gate(config, address.port())?;
-    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log.clone())));
+    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
@@ -59,11 +63,15 @@ async fn run(config: &Config, log: &LineWriter, access_log: &LineWriter) -> Resu
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }
     });
-    if let Some(tls) = tls {
+    if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop.clone()));
     }
-    tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.clone()]));
-    let served = server.serve(app, stop, config.http.drain_timeout).await;
+    tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.writer().clone()]));
+    let drain = config.http.drain_timeout;
+    let handles =
+        Handles { registry, app: Arc::clone(&app), tls, log: log.clone(), access_log: access_log.clone() };
+    tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
+    let served = server.serve(app, stop, drain).await;
     maintenance.await?;
     served?;
     tracing::info!("stopped; all requests had ended");
@@ -111,7 +119,7 @@ async fn stop_on_signal(stop: CancellationToken, logs: [LineWriter; 2]) {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     let purging = &config.storage.upload_purging;
     Settings {
         deletes: config.storage.delete_enabled,
@@ -125,7 +133,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn options(config: &Config, access_log: LineWriter) -> Options {
+pub(crate) fn options(config: &Config, access_log: &LineWriter) -> Options {
+    let access_log = access_log.clone();
     let public_url = config.http.host.as_ref().and_then(|url| {
         let (scheme, authority) = (url.scheme()?, url.authority()?);
         Some(format!("{scheme}://{authority}"))
@@ -142,8 +151,7 @@ fn options(config: &Config, access_log: LineWriter) -> Options {
     }
 }
 
-fn tls_files(config: &Config) -> Option<TlsFiles> {
-    let tls = config.http.tls.as_ref()?;
+pub(crate) fn tls_files(tls: &config::Tls, http: &config::Http) -> TlsFiles {
     if !tls.client_cas.is_empty() && matches!(tls.client_auth, ClientAuth::Request | ClientAuth::RequireAny) {
         tracing::warn!(
             "http.tls.clientauth: Larder verifies every client certificate that is shown; \
@@ -157,14 +165,14 @@ fn tls_files(config: &Config) -> Option<TlsFiles> {
             ClientAuth::VerifyIfGiven | ClientAuth::Request => false,
         },
     });
-    Some(TlsFiles {
+    TlsFiles {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         clients,
         only_tls13: tls.minimum_tls == MinimumTls::Tls13,
         cipher_suites: tls.cipher_suites.clone(),
-        http2: !config.http.http2_disabled,
-    })
+        http2: !http.http2_disabled,
+    }
 }
 
 fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {

@@ -4,6 +4,8 @@
 //! ones (`log.fields`).
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
@@ -18,23 +20,41 @@ use crate::lines::LineWriter;
 /// The last second that RFC 3339 has digits for.
 const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
 
+/// The process's log.
+#[derive(Clone)]
+pub(crate) struct LogHandle {
+    least: Arc<AtomicU8>,
+    writer: LineWriter,
+}
+
+impl LogHandle {
+    /// Writes events from this level on, from now on.
+    pub(crate) fn set_level(&self, level: config::Level) {
+        self.least.store(level as u8, Ordering::Relaxed);
+        // Each place in the code remembers whether it is wanted.
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// The lines' way out.
+    pub(crate) fn writer(&self) -> &LineWriter {
+        &self.writer
+    }
+}
+
 /// Sends the process's events to standard error from here on.
-pub(crate) fn start(log: &Log) -> LineWriter {
-    let least = match log.level {
-        config::Level::Error => Level::ERROR,
-        config::Level::Warn => Level::WARN,
-        config::Level::Info => Level::INFO,
-        config::Level::Debug => Level::DEBUG,
-    };
+pub(crate) fn start(log: &Log) -> LogHandle {
+    let least = Arc::new(AtomicU8::new(log.level as u8));
     let writer = LineWriter::start("log", std::io::stderr());
-    let lines = Lines { least, formatter: log.formatter, fields: log.fields.clone(), writer: writer.clone() };
+    let handle = LogHandle { least: Arc::clone(&least), writer: writer.clone() };
+    let lines = Lines { least, formatter: log.formatter, fields: log.fields.clone(), writer };
     // Fails only if it was done before, as tests in one process do.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
-    writer
+    handle
 }
 
 struct Lines {
-    least: Level,
+    /// A [`config::Level`].
+    least: Arc<AtomicU8>,
     formatter: Formatter,
     fields: Vec<(String, String)>,
     writer: LineWriter,
@@ -44,12 +64,27 @@ impl Lines {
     fn is_wanted(&self, metadata: &tracing::Metadata<'_>) -> bool {
         // Libraries' own chatter is for those who debug Larder.
         let ours = metadata.target().starts_with("larder");
-        *metadata.level() <= self.least && (ours || *metadata.level() <= Level::WARN)
+        *metadata.level() <= least(self.least.load(Ordering::Relaxed))
+            && (ours || *metadata.level() <= Level::WARN)
+    }
+}
+
+/// What a number in [`Lines::least`] means.
+fn least(number: u8) -> Level {
+    const ERROR: u8 = config::Level::Error as u8;
+    const WARN: u8 = config::Level::Warn as u8;
+    const INFO: u8 = config::Level::Info as u8;
+    match number {
+        ERROR => Level::ERROR,
+        WARN => Level::WARN,
+        INFO => Level::INFO,
+        _ => Level::DEBUG,
     }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
-    /// Asked once for each place in the code that could log, and not for each request that passes it.
+    /// Asked once for each place in the code that could log, and again when the level changes; not for each request
+    /// that passes it.
     fn register_callsite(&self, metadata: &'static tracing::Metadata<'static>) -> Interest {
         if self.is_wanted(metadata) { Interest::always() } else { Interest::never() }
     }

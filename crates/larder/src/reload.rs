@@ -1,0 +1,190 @@
+//! Taking up a changed configuration while requests run.
+//!
+//! The file is read again on SIGHUP, and when it has changed: it is looked at every few seconds, and a change
+//! counts when the next look finds it unchanged, so that a file that is just being written isn't read in half.
+//! What has mistakes is not taken up at all. What can't be changed in a running process is named, and stays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_core::Registry;
+use larder_server::{App, FileStamp, Tls};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, Environment, Loaded, Source};
+use crate::lines::LineWriter;
+use crate::serve;
+use crate::telemetry::LogHandle;
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// What Larder was told, and where it reads it.
+pub(crate) struct Told {
+    /// The file, or the built-in configuration.
+    pub(crate) source: Source,
+    /// The variables, which can't change.
+    pub(crate) environment: Environment,
+    /// What is in force.
+    pub(crate) config: Config,
+}
+
+/// Where changes are taken up.
+pub(crate) struct Handles {
+    pub(crate) registry: Registry,
+    pub(crate) app: Arc<App>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) log: LogHandle,
+    pub(crate) access_log: LineWriter,
+}
+
+/// Follows the configuration.
+pub(crate) struct Reloader {
+    told: Told,
+    handles: Handles,
+    looks: Looks,
+}
+
+/// What the looks at the file have seen.
+struct Looks {
+    /// The file as it was when it was last read.
+    read: Option<FileStamp>,
+    /// As it was at the last look.
+    seen: Option<FileStamp>,
+}
+
+impl Reloader {
+    pub(crate) fn new(told: Told, handles: Handles) -> Reloader {
+        let stamp = stamp(&told.source);
+        Reloader { told, handles, looks: Looks { read: stamp, seen: stamp } }
+    }
+
+    /// Follows until `stop` is cancelled.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("SIGHUP can't be received; a changed configuration needs a restart");
+            return;
+        };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                hung_up = hangup.recv() => {
+                    if hung_up.is_none() {
+                        return;
+                    }
+                    tracing::info!(signal = "SIGHUP", "the configuration is read again");
+                    self = self.off_the_runtime(Reloader::reload).await;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    self = self.off_the_runtime(Reloader::look).await;
+                }
+            }
+        }
+    }
+
+    /// Runs on a thread that may block: a network mount may hang.
+    async fn off_the_runtime(mut self, work: fn(&mut Reloader)) -> Reloader {
+        let worked = tokio::task::spawn_blocking(move || {
+            work(&mut self);
+            self
+        });
+        match worked.await {
+            Ok(reloader) => reloader,
+            Err(error) => std::panic::resume_unwind(Box::new(error)),
+        }
+    }
+
+    /// Takes up a change that the look before has seen already.
+    fn look(&mut self) {
+        let found = stamp(&self.told.source);
+        if found.is_some() && found != self.looks.read && found == self.looks.seen {
+            tracing::info!("the config file has changed and is read again");
+            self.reload();
+        }
+        self.looks.seen = found;
+    }
+
+    /// Reads the configuration and takes up what it says.
+    fn reload(&mut self) {
+        let found = stamp(&self.told.source);
+        self.looks = Looks { read: found, seen: found };
+        match config::load(&self.told.source, &self.told.environment) {
+            Ok(Loaded { config, warnings }) => {
+                for warning in &warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.take_up(config);
+            }
+            Err(mistakes) => {
+                for mistake in &mistakes.0 {
+                    tracing::error!("{mistake}");
+                }
+                tracing::error!(
+                    mistakes = mistakes.0.len(),
+                    "the configuration is not taken up; what was in force stays in force"
+                );
+            }
+        }
+    }
+
+    fn take_up(&mut self, mut new: Config) {
+        for key in keep_what_needs_a_restart(&self.told.config, &mut new) {
+            tracing::warn!("{key} has changed, and needs a restart to take effect");
+        }
+        if let (Some(handle), Some(tls)) = (&self.handles.tls, &new.http.tls)
+            && !handle.reload(serve::tls_files(tls, &new.http))
+        {
+            new.http.tls.clone_from(&self.told.config.http.tls);
+        }
+        self.handles.log.set_level(new.log.level);
+        self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
+        self.handles.app.set_options(serve::options(&new, &self.handles.access_log));
+        let has_changed = self.told.config != new;
+        self.told.config = new;
+        tracing::info!(has_changed, "the configuration is in force");
+    }
+}
+
+/// Puts back what a running process can't change, and names it.
+fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    keep(
+        "storage.filesystem.rootdirectory",
+        &old.storage.root_directory,
+        &mut new.storage.root_directory,
+        &mut kept,
+    );
+    keep(
+        "storage.maintenance.uploadpurging",
+        &old.storage.upload_purging,
+        &mut new.storage.upload_purging,
+        &mut kept,
+    );
+    keep("http.addr", &old.http.addr, &mut new.http.addr, &mut kept);
+    keep("http.draintimeout", &old.http.drain_timeout, &mut new.http.drain_timeout, &mut kept);
+    if old.http.tls.is_some() != new.http.tls.is_some() {
+        keep("http.tls", &old.http.tls, &mut new.http.tls, &mut kept);
+    }
+    keep("auth", &old.auth, &mut new.auth, &mut kept);
+    keep("log.formatter", &old.log.formatter, &mut new.log.formatter, &mut kept);
+    keep("log.fields", &old.log.fields, &mut new.log.fields, &mut kept);
+    kept
+}
+
+fn keep<T: PartialEq + Clone>(key: &'static str, old: &T, new: &mut T, kept: &mut Vec<&'static str>) {
+    if old != new {
+        kept.push(key);
+        new.clone_from(old);
+    }
+}
+
+fn stamp(source: &Source) -> Option<FileStamp> {
+    match source {
+        Source::File(path) => FileStamp::of(path).ok(),
+        Source::BuiltIn(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use std::path::Path;
+
+use larder_auth::{AuthMode, Gate};
+
+use super::*;
+use crate::lines::LineWriter;
+use crate::telemetry;
+
+const START: &str = "version: 0.1\nhttp: {addr: '127.0.0.1:0'}\n";
+
+fn write(path: &Path, text: &str) {
+    use std::io::Write as _;
+    std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// A process in miniature: everything but the port.
+fn start(directory: &Path, text: &str) -> Reloader {
+    let path = directory.join("config.yml");
+    write(&path, text);
+    let (source, environment) = (Source::File(path), Environment::default());
+    let Loaded { config, .. } = config::load(&source, &environment).unwrap();
+    let root = directory.join("data");
+    let registry =
+        Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
+    let access_log = LineWriter::start("test", std::io::sink());
+    let gate = Gate::new(AuthMode::Open, Arc::new(std::time::SystemTime::now));
+    let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log)));
+    let log = telemetry::start(&config.log);
+    Reloader::new(Told { source, environment, config }, Handles { registry, app, tls: None, log, access_log })
+}
+
+#[test]
+fn what_can_change_does_and_what_cannot_is_named_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let with = |rest: &str| format!("{START}storage: {{filesystem: {{rootdirectory: {data}}}{rest}\n");
+    let mut reloader = start(directory.path(), &with("}"));
+    let path = directory.path().join("config.yml");
+    write(
+        &path,
+        &with(", delete: {enabled: true}, maintenance: {readonly: {enabled: true}}}\nlog: {level: debug}"),
+    );
+    reloader.reload();
+    let config = &reloader.told.config;
+    assert!(config.storage.read_only && config.storage.delete_enabled);
+    assert_eq!(config.log.level, config::Level::Debug);
+    // Another data directory is another registry.
+    write(
+        &path,
+        &format!("{START}storage: {{filesystem: {{rootdirectory: /elsewhere}}}}\nlog: {{formatter: json}}\n"),
+    );
+    for _ in 0..2 {
+        let mut new = config::load(&reloader.told.source, &reloader.told.environment).unwrap().config;
+        assert_eq!(
+            keep_what_needs_a_restart(&reloader.told.config, &mut new),
+            ["storage.filesystem.rootdirectory", "log.formatter"]
+        );
+        reloader.reload();
+        assert_eq!(reloader.told.config.storage.root_directory, Path::new(&data));
+        assert!(!reloader.told.config.storage.read_only);
+    }
+}
+
+#[test]
+fn a_broken_file_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let good = format!("{START}storage: {{filesystem: {{rootdirectory: {data}}}}}\n");
+    let mut reloader = start(directory.path(), &good);
+    let before = reloader.told.config.clone();
+    let path = directory.path().join("config.yml");
+    for broken in
+        ["", "version: 0.1\nstorage: {filesystem: , maintenance: {readonly: {enabled: maybe}}}\n", ": ["]
+    {
+        write(&path, broken);
+        reloader.reload();
+        assert_eq!(reloader.told.config, before, "{broken}");
+    }
+    larder_storage::replace_file(&path, good.as_bytes(), None).unwrap();
+    reloader.reload();
+    assert_eq!(reloader.told.config, before);
+}
+
+#[test]
+fn a_changed_file_is_read_when_it_stands_still() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let storage = format!("storage: {{filesystem: {{rootdirectory: {data}}}}}\n");
+    let mut reloader = start(directory.path(), &format!("{START}{storage}"));
+    let path = directory.path().join("config.yml");
+    reloader.look();
+    write(&path, &format!("{START}{storage}catalog: {{maxentries: 7}}\n"));
+    reloader.look();
+    assert_eq!(reloader.told.config.catalog_max_entries, 1000);
+    reloader.look();
+    assert_eq!(reloader.told.config.catalog_max_entries, 7);
+    // Gone for a moment, as editors have it.
+    std::fs::File::create(&path).unwrap();
+    reloader.look();
+    assert_eq!(reloader.told.config.catalog_max_entries, 7);
+}
