@@ -2,7 +2,7 @@
 
 use crate::clients::podman::{pulled_digest, push_from_store, store};
 use crate::clients::skopeo::{containers_login, transport};
-use crate::clients::{Attempt, Client, Layout, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Session, attempt};
 use crate::failure::{Context, Result, same};
 use crate::process::{Output, Run};
 use crate::report::Report;
@@ -20,9 +20,10 @@ impl Client for Buildah {
     const UNKNOWN_TAG: &'static str = "manifest unknown";
     const BAD_NAME: &'static str = "repository name must be lowercase";
     const NO_LOGIN: &'static str = "unauthorized|authentication required|denied";
+    const DENIED: &'static str = "denied|unauthorized";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
-        containers_login(session, buildah(session).arg("login"), password)
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
+        containers_login(session, buildah(session).arg("login"), account)
     }
 
     fn push(&self, session: &Session<'_>, layout: &Layout<'_>, reference: &str) -> Result<Attempt> {

@@ -1,11 +1,11 @@
 //! crane: go-containerregistry, which is also cosign, ko and kaniko.
 
-use crate::clients::{Attempt, Client, Layout, Layouts, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Layouts, Session, attempt};
 use crate::failure::{Result, fail, same};
 use crate::image::check_layout;
 use crate::process::{Output, Run};
 use crate::report::Report;
-use crate::server::{Program, USER};
+use crate::server::Program;
 
 pub(super) struct Crane;
 
@@ -21,12 +21,13 @@ impl Client for Crane {
     const UNKNOWN_TAG: &'static str = "MANIFEST_UNKNOWN";
     const BAD_NAME: &'static str = "could not parse reference";
     const NO_LOGIN: &'static str = "unauthorized|denied";
+    const DENIED: &'static str = "DENIED|UNAUTHORIZED|denied|unauthorized";
 
     /// Only notes the password; crane finds out at its first request.
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         crane(session)
-            .args(["auth", "login", &session.server.host, "--username", USER, "--password-stdin"])
-            .stdin(password)
+            .args(["auth", "login", &session.server.host, "--username", &account.user, "--password-stdin"])
+            .stdin(account.password.as_str())
             .output()
     }
 

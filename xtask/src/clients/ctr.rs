@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clients::{Attempt, Client, Layout, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Session, attempt};
 use crate::failure::{Context, Result, fail};
 use crate::places::Ring;
 use crate::process::{Daemon, Output, Run};
@@ -61,8 +61,8 @@ fn transport(session: &Session<'_>) -> Result<Vec<String>> {
             vec!["--hosts-dir".to_owned(), hosts.display().to_string()]
         }
     };
-    if let Some(credentials) = &session.credentials {
-        arguments.extend(["--user".to_owned(), credentials.clone()]);
+    if let Some(Account { user, password }) = &session.account {
+        arguments.extend(["--user".to_owned(), format!("{user}:{password}")]);
     }
     Ok(arguments)
 }
@@ -75,9 +75,10 @@ impl Client for Ctr {
     const BAD_NAME: &'static str = "404|400|name unknown|invalid";
     const NO_LOGIN: &'static str =
         "401 Unauthorized|authorization failed|no basic auth credentials|denied|403";
+    const DENIED: &'static str = "401 Unauthorized|403|denied|insufficient_scope|authorization failed";
 
     /// ctr has no login: each command takes the password.
-    fn login(&self, session: &Session<'_>, _password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, _account: &Account) -> Result<Output> {
         session.run("true").output()
     }
 

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clients::skopeo::Skopeo;
-use crate::clients::{Attempt, Client, Layout, Layouts, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Layouts, Session, attempt};
 use crate::failure::{Context, Result, fail, same};
 use crate::image::{Image, native_architecture, sha256};
 use crate::places::Ring;
 use crate::process::{Daemon, Output, Run};
 use crate::report::Report;
-use crate::server::{PASSWORD, USER};
 
 pub(super) struct Docker;
 
@@ -94,20 +93,21 @@ impl Client for Docker {
     const UNKNOWN_TAG: &'static str = "manifest unknown|manifest for * not found";
     const BAD_NAME: &'static str = "must be lowercase";
     const NO_LOGIN: &'static str = "no basic auth credentials|denied|unauthorized";
+    const DENIED: &'static str = "denied|unauthorized|insufficient";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         let _trusted = TrustedHost::new(session)?;
         docker(session)
-            .args(["login", "--username", USER, "--password-stdin", &session.server.host])
-            .stdin(password)
+            .args(["login", "--username", &account.user, "--password-stdin", &session.server.host])
+            .stdin(account.password.as_str())
             .output()
     }
 
     /// An index can't be pushed by this dockerd's image store, so skopeo does that for it.
     fn push(&self, session: &Session<'_>, layout: &Layout<'_>, reference: &str) -> Result<Attempt> {
         if !layout.image.children.is_empty() {
-            if session.credentials.is_some() {
-                Skopeo.login(session, PASSWORD)?;
+            if let Some(account) = &session.account {
+                Skopeo.login(session, account)?;
             }
             return Skopeo.push(session, layout, reference);
         }

@@ -1,11 +1,10 @@
 //! helm: charts as OCI artifacts.
 
-use crate::clients::{Attempt, Client, Layout, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Session, attempt};
 use crate::failure::{Context, Result};
 use crate::image::sha256;
 use crate::process::{Output, Run};
 use crate::report::Report;
-use crate::server::USER;
 
 pub(super) struct Helm;
 
@@ -41,11 +40,12 @@ impl Client for Helm {
     const UNKNOWN_TAG: &'static str = "not found";
     const BAD_NAME: &'static str = "invalid repository|invalid reference";
     const NO_LOGIN: &'static str = "unauthorized|denied|basic credential not found";
+    const DENIED: &'static str = "denied|unauthorized|401|403";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         helm(session, &["registry", "login"])
-            .args(["--username", USER, "--password-stdin", &session.server.host])
-            .stdin(password)
+            .args(["--username", &account.user, "--password-stdin", &session.server.host])
+            .stdin(account.password.as_str())
             .output()
     }
 

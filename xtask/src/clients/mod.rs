@@ -12,6 +12,7 @@ mod podman;
 mod regctl;
 mod skopeo;
 mod wire;
+mod world;
 
 use std::path::PathBuf;
 
@@ -38,9 +39,11 @@ trait Client {
     const UNKNOWN_TAG: &'static str;
     const BAD_NAME: &'static str;
     const NO_LOGIN: &'static str;
+    /// And when somebody who is logged in may not.
+    const DENIED: &'static str;
 
     /// Logs in. Clients without a login take the password from the session at each command.
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output>;
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output>;
     /// Pushes an image from its layout; the digest of what was pushed is in [`Pushed`].
     fn push(&self, session: &Session<'_>, image: &Layout<'_>, reference: &str) -> Result<Attempt>;
     /// Pulls and verifies; answers the digest.
@@ -92,9 +95,22 @@ struct Session<'a> {
     server: &'a Server,
     home: PathBuf,
     short: PathBuf,
-    /// `user:password` for clients that take it with each command.
-    credentials: Option<String>,
+    /// Who is logged in, for clients that have no login and take the password with each command.
+    account: Option<Account>,
     engines: &'a Engines,
+}
+
+/// Somebody with a password.
+#[derive(Clone)]
+struct Account {
+    user: String,
+    password: String,
+}
+
+impl Account {
+    fn new(user: &str, password: &str) -> Self {
+        Self { user: user.to_owned(), password: password.to_owned() }
+    }
 }
 
 /// The daemons that some clients are only a face of.
@@ -112,11 +128,16 @@ impl<'a> Session<'a> {
         std::fs::write(home.join("used"), "")?;
         // buildah refuses to start when the file that the environment names is not there.
         std::fs::write(home.join("containers-auth.json"), "{}")?;
-        Ok(Self { server, short: ring.make_short_dir()?, home, credentials: None, engines })
+        Ok(Self { server, short: ring.make_short_dir()?, home, account: None, engines })
     }
 
     fn tls(&self) -> bool {
         self.server.ca.is_some()
+    }
+
+    fn log_in(&mut self, client: &impl Client, account: &Account) -> Result<Output> {
+        self.account = Some(account.clone());
+        client.login(self, account)
     }
 
     /// A scratch path in the session.
@@ -171,6 +192,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let layouts = Layouts { single: layout(&ring, &single, "one")?, multi: layout(&ring, &multi, "many")? };
     let engines = Engines { docker: docker::Engine::start(&ring)?, containerd: ctr::Engine::start(&ring)? };
 
+    let chosen = |name: &str| only.as_ref().is_none_or(|only| only.contains(&name));
     for (auth, tls) in variants(program) {
         let title = format!("{auth:?}-{}", if tls { "https" } else { "http" }).to_lowercase();
         report.about(&title);
@@ -182,25 +204,86 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         };
         let stage =
             Stage { ring: &ring, server: &server, engines: &engines, layouts: &layouts, title: &title };
-        let chosen = |name: &str| only.as_ref().is_none_or(|only| only.contains(&name));
-        stage.run(&mut report, &skopeo::Skopeo, chosen);
-        stage.run(&mut report, &crane::Crane, chosen);
-        stage.run(&mut report, &regctl::Regctl, chosen);
-        stage.run(&mut report, &oras::Oras, chosen);
-        stage.run(&mut report, &helm::Helm, chosen);
-        stage.run(&mut report, &podman::Podman, chosen);
-        stage.run(&mut report, &buildah::Buildah, chosen);
-        stage.run(&mut report, &ctr::Ctr, chosen);
-        stage.run(&mut report, &docker::Docker, chosen);
+        each_client(&mut Usual { stage: &stage, report: &mut report, chosen: &chosen });
         if chosen("curl") {
             wire::cases(&mut report, &server, &layouts);
         }
         report.case("registry", "ends on SIGTERM", || server.daemon.stop());
     }
+    if program == Program::Larder {
+        mixed_world(&mut report, &ring, &engines, &layouts, &chosen)?;
+    }
     report.about("");
     engines.docker.stop(&mut report);
     engines.containerd.stop(&mut report);
     Ok(report)
+}
+
+/// The mixed world, over plain HTTP: what a client understands of a refusal doesn't depend on TLS.
+fn mixed_world(
+    report: &mut Report,
+    ring: &Ring,
+    engines: &Engines,
+    layouts: &Layouts<'_>,
+    chosen: &dyn Fn(&str) -> bool,
+) -> Result {
+    report.about("world");
+    let data = ring.make_dir("data-world")?;
+    let sections = world::sections(ring)?;
+    let plan = Plan { sections: &sections, ..Plan::open(Program::Larder, &data) };
+    let Some(server) = report.step("registry", "starts", || plan.start(ring, "world")) else { return Ok(()) };
+    let Some(robot) = report.step("registry", "makes a key", || world::robot(&server)) else { return Ok(()) };
+    let stage = Stage { ring, server: &server, engines, layouts, title: "world" };
+    each_client(&mut World { stage: &stage, report, chosen, robot: &robot });
+    world::catalogs(report, &server, &robot);
+    report.case("registry", "ends on SIGTERM", || server.daemon.stop());
+    Ok(())
+}
+
+/// Something that is done with one client after the other.
+trait Visitor {
+    fn visit<C: Client>(&mut self, client: &C);
+}
+
+fn each_client(visitor: &mut impl Visitor) {
+    visitor.visit(&skopeo::Skopeo);
+    visitor.visit(&crane::Crane);
+    visitor.visit(&regctl::Regctl);
+    visitor.visit(&oras::Oras);
+    visitor.visit(&helm::Helm);
+    visitor.visit(&podman::Podman);
+    visitor.visit(&buildah::Buildah);
+    visitor.visit(&ctr::Ctr);
+    visitor.visit(&docker::Docker);
+}
+
+struct Usual<'a> {
+    stage: &'a Stage<'a>,
+    report: &'a mut Report,
+    chosen: &'a dyn Fn(&str) -> bool,
+}
+
+impl Visitor for Usual<'_> {
+    fn visit<C: Client>(&mut self, client: &C) {
+        if (self.chosen)(C::NAME) {
+            self.stage.run(self.report, client);
+        }
+    }
+}
+
+struct World<'a> {
+    stage: &'a Stage<'a>,
+    report: &'a mut Report,
+    chosen: &'a dyn Fn(&str) -> bool,
+    robot: &'a Account,
+}
+
+impl Visitor for World<'_> {
+    fn visit<C: Client>(&mut self, client: &C) {
+        if (self.chosen)(C::NAME) {
+            self.stage.run_world(self.report, client, self.robot);
+        }
+    }
 }
 
 fn layout<'a>(ring: &Ring, image: &'a Image, tag: &'static str) -> Result<Layout<'a>> {
@@ -244,17 +327,13 @@ impl Stage<'_> {
         Session::new(self.ring, self.server, self.engines, &format!("{name}-{}-{purpose}", self.title))
     }
 
-    fn run<C: Client>(&self, report: &mut Report, client: &C, chosen: impl Fn(&str) -> bool) {
-        if !chosen(C::NAME) {
-            return;
-        }
+    fn run<C: Client>(&self, report: &mut Report, client: &C) {
         let repository = format!("ring/{}", C::NAME);
         let single = &self.layouts.single;
         if self.server.auth != Auth::None {
             report.case(C::NAME, "a wrong password is refused", || {
                 let mut session = self.session(C::NAME, "wrong")?;
-                session.credentials = Some(format!("{USER}:{WRONG}"));
-                let login = client.login(&session, WRONG)?;
+                let login = session.log_in(client, &Account::new(USER, WRONG))?;
                 if login.code != Some(0) {
                     return login.refused(C::WRONG_PASSWORD);
                 }
@@ -267,11 +346,10 @@ impl Stage<'_> {
                 client.push(&session, single, &reference)?.refused(C::NO_LOGIN)
             });
         }
-        let Some(mut session) = report.step(C::NAME, "login", || {
+        let Some(session) = report.step(C::NAME, "login", || {
             let mut session = self.session(C::NAME, "user")?;
             if self.server.auth != Auth::None {
-                session.credentials = Some(format!("{USER}:{PASSWORD}"));
-                let login = client.login(&session, PASSWORD)?;
+                let login = session.log_in(client, &Account::new(USER, PASSWORD))?;
                 same(
                     &format!("the exit code of `{}` ({})", login.words, login.all()),
                     &login.code,
@@ -291,7 +369,6 @@ impl Stage<'_> {
             let reference = session.reference("Ring/Capitals", "one");
             client.push(&session, single, &reference)?.refused(C::BAD_NAME)
         });
-        session.credentials = session.credentials.filter(|_| self.server.auth != Auth::None);
         client.extras(report, &session, self.layouts);
     }
 

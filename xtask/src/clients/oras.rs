@@ -1,11 +1,10 @@
 //! oras: artifacts of any type, attached to images.
 
-use crate::clients::{Attempt, Client, Layout, Layouts, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Layouts, Session, attempt};
 use crate::failure::{Context, Result, fail, same};
 use crate::image::check_layout;
 use crate::process::{Output, Run};
 use crate::report::Report;
-use crate::server::USER;
 
 pub(super) struct Oras;
 
@@ -22,11 +21,12 @@ impl Client for Oras {
     const UNKNOWN_TAG: &'static str = "not found";
     const BAD_NAME: &'static str = "invalid repository";
     const NO_LOGIN: &'static str = "unauthorized|denied|basic credential not found";
+    const DENIED: &'static str = "denied|unauthorized|401|403";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         oras(session, &["login"], "")
-            .args([&session.server.host, "--username", USER, "--password-stdin"])
-            .stdin(password)
+            .args([&session.server.host, "--username", &account.user, "--password-stdin"])
+            .stdin(account.password.as_str())
             .output()
     }
 

@@ -1,7 +1,7 @@
 //! podman, with a store of its own for the ring.
 
 use crate::clients::skopeo::{containers_login, transport};
-use crate::clients::{Attempt, Client, Layout, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Session, attempt};
 use crate::failure::{Context, Result, fail};
 use crate::process::{Output, Run};
 use crate::report::Report;
@@ -43,9 +43,10 @@ impl Client for Podman {
     const UNKNOWN_TAG: &'static str = "manifest unknown";
     const BAD_NAME: &'static str = "repository name must be lowercase";
     const NO_LOGIN: &'static str = "unauthorized|authentication required|denied";
+    const DENIED: &'static str = "denied|unauthorized";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
-        containers_login(session, podman(session).arg("login"), password)
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
+        containers_login(session, podman(session).arg("login"), account)
     }
 
     fn push(&self, session: &Session<'_>, layout: &Layout<'_>, reference: &str) -> Result<Attempt> {

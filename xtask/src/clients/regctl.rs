@@ -1,11 +1,10 @@
 //! regctl of regclient: pushes large blobs in ranges, reads referrers, deletes tags.
 
-use crate::clients::{Attempt, Client, Layout, Layouts, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Layouts, Session, attempt};
 use crate::failure::{Result, fail, same};
 use crate::image::check_layout;
 use crate::process::{Output, Run};
 use crate::report::Report;
-use crate::server::USER;
 
 pub(super) struct Regctl;
 
@@ -32,11 +31,12 @@ impl Client for Regctl {
     const UNKNOWN_TAG: &'static str = "not found";
     const BAD_NAME: &'static str = "repo must be lowercase|invalid reference";
     const NO_LOGIN: &'static str = "unauthorized|denied|forbidden";
+    const DENIED: &'static str = "unauthorized|forbidden|denied";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         regctl(session)?
-            .args(["registry", "login", &session.server.host, "--user", USER, "--pass-stdin"])
-            .stdin(password)
+            .args(["registry", "login", &session.server.host, "--user", &account.user, "--pass-stdin"])
+            .stdin(account.password.as_str())
             .output()
     }
 

@@ -1,11 +1,10 @@
 //! skopeo: the copier of containers/image, which podman and buildah share.
 
-use crate::clients::{Attempt, Client, Layout, Layouts, Session, attempt};
+use crate::clients::{Account, Attempt, Client, Layout, Layouts, Session, attempt};
 use crate::failure::{Result, fail, same};
 use crate::image::check_layout;
 use crate::process::{Output, Run};
 use crate::report::Report;
-use crate::server::USER;
 
 pub(super) struct Skopeo;
 
@@ -18,10 +17,10 @@ pub(super) fn transport(session: &Session<'_>, prefix: &str) -> Vec<String> {
 }
 
 /// `login` of skopeo, podman and buildah.
-pub(super) fn containers_login(session: &Session<'_>, run: Run, password: &str) -> Result<Output> {
+pub(super) fn containers_login(session: &Session<'_>, run: Run, account: &Account) -> Result<Output> {
     run.args(transport(session, ""))
-        .args(["--username", USER, "--password-stdin", &session.server.host])
-        .stdin(password)
+        .args(["--username", &account.user, "--password-stdin", &session.server.host])
+        .stdin(account.password.as_str())
         .output()
 }
 
@@ -32,9 +31,10 @@ impl Client for Skopeo {
     const UNKNOWN_TAG: &'static str = "manifest unknown";
     const BAD_NAME: &'static str = "repository name must be lowercase";
     const NO_LOGIN: &'static str = "unauthorized|authentication required|denied";
+    const DENIED: &'static str = "denied|unauthorized|insufficient";
 
-    fn login(&self, session: &Session<'_>, password: &str) -> Result<Output> {
-        containers_login(session, session.run("skopeo").arg("login"), password)
+    fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
+        containers_login(session, session.run("skopeo").arg("login"), account)
     }
 
     fn push(&self, session: &Session<'_>, layout: &Layout<'_>, reference: &str) -> Result<Attempt> {
