@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -13,7 +14,6 @@ use http::header::{HeaderName, REFERER, USER_AGENT};
 use http::request::Parts;
 use http_body::{Frame, SizeHint};
 
-use crate::app::Peer;
 use crate::body::{Body, Piece};
 
 /// Where the lines go.
@@ -53,7 +53,7 @@ impl AccessLog {
         AccessLog { sink: Arc::new(sink), now, written: Arc::default() }
     }
 
-    pub(crate) fn begin(&self, parts: &Parts, peer: Peer) -> Record {
+    pub(crate) fn begin(&self, parts: &Parts, client: IpAddr) -> Record {
         let text = |name: &HeaderName| match parts.headers.get(name).map(|value| value.to_str()) {
             Some(Ok(text)) => escape(text),
             Some(Err(_)) | None => Cow::Borrowed(""),
@@ -61,7 +61,7 @@ impl AccessLog {
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let before_status = format!(
             "{} - - [{}] \"{} {} {:?}\"",
-            peer.address.ip(),
+            client,
             self.apache_now(),
             parts.method,
             escape(target),

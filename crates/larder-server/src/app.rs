@@ -12,6 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Logged};
 use crate::body::Body;
+use crate::forwarded;
+use crate::limits::Limits;
+use crate::network::Network;
 use crate::outlet::Outlet;
 use crate::request::Call;
 use crate::respond::DOCKER_API_VERSION;
@@ -21,6 +24,8 @@ pub struct App {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     options: RwLock<Arc<Options>>,
+    /// Clients of which the log already says that they have too many connections.
+    crowds: Mutex<HashSet<IpAddr>>,
     /// Clients of which the log already says that they speak the wrong protocol.
     wrong_protocol: Mutex<HashSet<IpAddr>>,
     /// Manifests that may be on their way in at once: each is held in memory, up to 4 MiB.
@@ -50,6 +55,10 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Whether HTTP/2 is refused, also to clients that speak it unasked (`http.http2.disabled`).
     pub http1_only: bool,
+    /// What clients may cost (`http.limits`).
+    pub limits: Limits,
+    /// Who is believed about the clients behind him (`http.trustedproxies`).
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The other end of a connection.
@@ -66,6 +75,7 @@ impl App {
             registry,
             gate,
             options: RwLock::new(Arc::new(options)),
+            crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
         }
@@ -85,11 +95,18 @@ impl App {
     /// Whether this client's wrong protocol is news. docker and podman try TLS first on every
     /// connection to an insecure registry: once is worth a line, each time is noise.
     pub(crate) fn is_news_of(&self, client: IpAddr) -> bool {
-        let mut known = self.wrong_protocol.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED_CLIENTS {
-            known.clear();
+        is_news(&self.wrong_protocol, client)
+    }
+
+    /// A connection more than this client may have was closed.
+    pub(crate) fn refuse_crowd(&self, client: IpAddr, most: usize) {
+        if is_news(&self.crowds, client) {
+            tracing::warn!(
+                %client, most,
+                "an address has as many connections as it may, and further ones are closed; \
+                 if it is a proxy or a large network, raise http.limits.connectionsperaddress"
+            );
         }
-        known.insert(client)
     }
 
     /// Answers one request. Files leave through the outlet, if the connection has one.
@@ -101,11 +118,12 @@ impl App {
     ) -> Response<Logged> {
         let (parts, body) = request.into_parts();
         let options = self.options();
-        let record = options.access_log.as_ref().map(|log| log.begin(&parts, peer));
+        let client = forwarded::client(&parts.headers, peer.address.ip(), &options.trusted_proxies);
+        let record = options.access_log.as_ref().map(|log| log.begin(&parts, client));
         let is_head = parts.method == Method::HEAD;
         let is_http2 = parts.version == Version::HTTP_2;
         let is_api = parts.uri.path().contains("/v2");
-        let call = Call::new(Arc::clone(self), Arc::clone(&options), parts, peer);
+        let call = Call::new(Arc::clone(self), Arc::clone(&options), parts, peer, client);
         let mut response = call.answer(body).await;
         if is_http2 {
             response.body_mut().for_http2();
@@ -125,6 +143,14 @@ impl App {
         let status = response.status();
         response.map(|body| Logged::new(body, status, record))
     }
+}
+
+fn is_news(known: &Mutex<HashSet<IpAddr>>, client: IpAddr) -> bool {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= REMEMBERED_CLIENTS {
+        known.clear();
+    }
+    known.insert(client)
 }
 
 /// The answer to HEAD: the headers of a GET, with the length of the body that isn't sent.

@@ -20,20 +20,8 @@ use crate::app::{App, Peer};
 use crate::linger::Lingering;
 use crate::outlet::Outlet;
 
-/// How long a client may take to send a request's head, and how long an idle connection stays open.
-/// Longer than the 90 s for which Go clients keep theirs: so it is they who close, and no request
-/// meets a connection that is being closed.
-const HEAD_OR_IDLE: Duration = Duration::from_secs(120);
-
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-
-/// What is read of an HTTP/1 connection at a time, in bytes; so also the longest request head.
-/// containers/image sends `Range` headers of up to 25 KB; uploads want large pieces.
-const HTTP1_BUFFER: usize = 400 << 10;
-
-/// The longest request head of HTTP/2, in bytes.
-const HTTP2_HEAD: u32 = 128 << 10;
 
 /// Streams that one HTTP/2 connection may have open: more than any client's parallel transfers. Each
 /// may hold two pieces of a file that its client doesn't take.
@@ -68,10 +56,11 @@ impl Connection {
     pub(crate) async fn serve(self) {
         // Answers are written in one piece; waiting for more to send only delays them.
         let _ = self.stream.set_nodelay(true);
+        let idle = self.app.options().limits.idle;
         let mut first = [0];
         let peeked = tokio::select! {
             () = self.stop.cancelled() => return,
-            peeked = tokio::time::timeout(HEAD_OR_IDLE, self.stream.peek(&mut first)) => peeked,
+            peeked = tokio::time::timeout(idle, self.stream.peek(&mut first)) => peeked,
         };
         match peeked {
             Ok(Ok(1)) => {}
@@ -129,15 +118,17 @@ async fn serve<S>(app: Arc<App>, peer: Peer, stream: S, outlet: Option<Arc<Outle
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let options = app.options();
+    let limits = options.limits;
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    if app.options().http1_only {
+    if options.http1_only {
         builder = builder.http1_only();
     }
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_OR_IDLE)
-        .max_buf_size(HTTP1_BUFFER)
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.head_bytes)
         // Slices go to the connection as they are: what an outlet's tickets need, and no copy for the others.
         .writev(true)
         // As Go spells headers; some scripts compare them.
@@ -148,8 +139,8 @@ where
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS)
-        .max_header_list_size(HTTP2_HEAD)
-        .keep_alive_interval(HEAD_OR_IDLE)
+        .max_header_list_size(limits.http2_head_bytes())
+        .keep_alive_interval(limits.idle)
         .adaptive_window(true);
     let asked = Arc::new(AtomicBool::new(false));
     let service = service_fn({
@@ -164,7 +155,7 @@ where
     let mut connection = pin!(watcher.watch(connection));
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = tokio::time::sleep(HEAD_OR_IDLE) => {
+        () = tokio::time::sleep(limits.idle) => {
             // hyper's own timer starts only when it knows which protocol is spoken.
             if !asked.load(Ordering::Relaxed) {
                 return;

@@ -7,7 +7,7 @@ use larder_core::Precondition;
 use larder_oci::Digest;
 
 use crate::condition::{self, Verdict};
-use crate::request::reached_by;
+use crate::forwarded::reached_by;
 use crate::route::Route;
 
 /// What conditional headers mean.
@@ -61,5 +61,5 @@ pub fn conditions(headers: &HeaderMap, digest: &Digest) -> Conditions {
 
 /// Scheme and host by which the client reached us.
 pub fn base_url(parts: &Parts, is_tls: bool) -> String {
-    reached_by(parts, is_tls)
+    reached_by(parts, is_tls, true)
 }

@@ -4,12 +4,17 @@
 //! answers becomes a response, in one place each: [`error`] holds the table of errors.
 
 mod server;
+mod listener;
+mod places;
+mod limits;
 mod connection;
 mod linger;
 mod tls;
 mod file_stamp;
 mod app;
 mod request;
+mod forwarded;
+mod network;
 mod route;
 mod manifests;
 mod blobs;
@@ -30,5 +35,7 @@ pub mod fuzzing;
 pub use access_log::AccessLog;
 pub use app::{App, Options};
 pub use file_stamp::FileStamp;
+pub use limits::Limits;
+pub use network::{Network, NetworkError};
 pub use server::{BoundServer, ServeError, probe};
 pub use tls::{CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

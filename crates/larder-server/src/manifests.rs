@@ -106,7 +106,7 @@ impl Call {
         let _place = self.app.manifests_coming_in.acquire().await.ok();
         let read = async {
             let mut bytes = BytesMut::new();
-            while let Some(piece) = next_piece(&mut body).await? {
+            while let Some(piece) = next_piece(&mut body, self.options.limits.silence).await? {
                 if bytes.len() + piece.len() > LONGEST_MANIFEST {
                     return Err(too_large().into());
                 }

@@ -1,9 +1,10 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ALLOW, AUTHORIZATION, HOST, HeaderName, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_auth::{ChallengeError, Denied, Identity, Refusal};
 use larder_core::RegistryError;
@@ -12,12 +13,9 @@ use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resour
 use crate::app::{App, Options, Peer};
 use crate::body::Body;
 use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
+use crate::forwarded;
 use crate::respond::{self, header};
 use crate::route::{Route, RouteError};
-
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// One request on its way to an answer.
 pub(crate) struct Call {
@@ -26,6 +24,8 @@ pub(crate) struct Call {
     pub(crate) options: Arc<Options>,
     pub(crate) parts: Parts,
     peer: Peer,
+    /// Whose request it is: behind trusted proxies it is not the peer's.
+    client: IpAddr,
     id: RequestId,
 }
 
@@ -80,8 +80,14 @@ impl From<Refusal> for Failure {
 pub(crate) type Answer = Result<Response<Body>, Failure>;
 
 impl Call {
-    pub(crate) fn new(app: Arc<App>, options: Arc<Options>, parts: Parts, peer: Peer) -> Call {
-        Call { app, options, parts, peer, id: RequestId(rand::random()) }
+    pub(crate) fn new(
+        app: Arc<App>,
+        options: Arc<Options>,
+        parts: Parts,
+        peer: Peer,
+        client: IpAddr,
+    ) -> Call {
+        Call { app, options, parts, peer, client, id: RequestId(rand::random()) }
     }
 
     /// The answer, whatever happens.
@@ -242,7 +248,11 @@ impl Call {
     fn realm_url(&self) -> String {
         let base = match &self.options.public_url {
             Some(url) => url.clone(),
-            None => reached_by(&self.parts, self.peer.is_tls),
+            None => {
+                let believes_proxies =
+                    forwarded::is_trusted(self.peer.address.ip(), &self.options.trusted_proxies);
+                forwarded::reached_by(&self.parts, self.peer.is_tls, believes_proxies)
+            }
         };
         format!("{base}{}/auth/token", self.options.prefix)
     }
@@ -289,7 +299,7 @@ impl Call {
                 let (refusal, needed) = *refused;
                 let error = from_refusal(&refusal, &self.id.to_string());
                 if error.status == StatusCode::UNAUTHORIZED {
-                    tracing::warn!(client = %self.peer.address, reason = %refusal, "credentials were refused");
+                    tracing::warn!(client = %self.client, reason = %refusal, "credentials were refused");
                 } else {
                     self.log_failure(&refusal);
                 }
@@ -320,7 +330,7 @@ impl Call {
     /// A refusal that is the client's affair: for whoever looks closer.
     fn note(&self, status: StatusCode, reason: &str) {
         tracing::debug!(
-            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            request = %self.id, client = %self.client, method = %self.parts.method,
             path = self.parts.uri.path(), status = status.as_u16(), reason, "a request was refused"
         );
     }
@@ -333,53 +343,8 @@ impl Call {
             cause = error.source();
         }
         tracing::error!(
-            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            request = %self.id, client = %self.client, method = %self.parts.method,
             path = self.parts.uri.path(), %error, cause = causes.join(": "), "a request failed"
         );
     }
 }
-
-/// Scheme and host by which the client reached us, as far as the proxies in front tell. `Forwarded`
-/// counts before the `X-Forwarded-` headers, and of a list the first element, as in registry:2.
-pub(crate) fn reached_by(parts: &Parts, is_tls: bool) -> String {
-    let headers = &parts.headers;
-    let (proto, host) = match first_item(headers, &FORWARDED) {
-        Some(element) => (forwarded_field(&element, "proto"), forwarded_field(&element, "host")),
-        None => (first_item(headers, &X_FORWARDED_PROTO), first_item(headers, &X_FORWARDED_HOST)),
-    };
-    let scheme = match proto.as_deref() {
-        Some("https") => "https",
-        Some("http") => "http",
-        _ if is_tls => "https",
-        _ => "http",
-    };
-    let host = [host, first_item(headers, &HOST), parts.uri.authority().map(|host| host.to_string())]
-        .into_iter()
-        .flatten()
-        .find(|host| is_host(host))
-        .unwrap_or_else(|| "localhost".to_owned());
-    format!("{scheme}://{host}")
-}
-
-fn first_item(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let text = headers.get(name)?.to_str().ok()?;
-    text.split(',').next().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty())
-}
-
-fn forwarded_field(element: &str, name: &str) -> Option<String> {
-    element.split(';').find_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"').to_owned())
-    })
-}
-
-/// Letters, digits and what hosts, ports and IPv6 addresses need besides: nothing that could end a
-/// quoted string in the challenge.
-fn is_host(text: &str) -> bool {
-    const LONGEST_HOST: usize = 262;
-    (1..=LONGEST_HOST).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,30 +1,27 @@
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::Connection;
+use crate::listener::{Accepted, Listener};
+use crate::places::Places;
 use crate::tls::Tls;
-
-/// Connections at once; further ones wait in the kernel's queue. Each costs a few kilobytes when idle.
-const MOST_CONNECTIONS: usize = 10_000;
-
-/// Connections that wait to be accepted: docker opens a new one for each request.
-const ACCEPT_QUEUE: u32 = 4096;
 
 /// The pause after an accept failed for want of file descriptors: the error would come again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server that has its port but doesn't answer yet.
 pub struct BoundServer {
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<Tls>,
 }
 
@@ -61,32 +58,32 @@ impl BoundServer {
     /// Takes the port. An empty host means every interface, IPv6 and IPv4.
     pub async fn bind(host: &str, port: u16, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let address = format!("{host}:{port}");
-        let listener = if host.is_empty() {
-            // A kernel without IPv6 refuses the first.
-            listen((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {
-                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
-                _ => listen((Ipv4Addr::UNSPECIFIED, port).into()),
-            })
-        } else {
-            let resolved = tokio::net::lookup_host((host.trim_matches(['[', ']']), port))
-                .await
-                .map_err(|source| ServeError::Resolve { address: address.clone(), source })?;
-            let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
-            for each in resolved {
-                outcome = listen(each);
-                if outcome.is_ok() {
-                    break;
-                }
-            }
-            outcome
-        };
-        let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
+        let listener = Listener::tcp(host, port)
+            .await
+            .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
+            .map_err(|source| ServeError::Bind { address, source })?;
         Ok(BoundServer { listener, tls })
     }
 
-    /// Where it listens: tells the port when 0 was asked for.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Makes a socket file and listens on it (`http.net: unix`). One that nobody listens on any more is
+    /// replaced; ours is removed in the end.
+    pub fn bind_unix(path: &Path, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
+        let listener = Listener::unix(path)
+            .map_err(|source| ServeError::Bind { address: path.display().to_string(), source })?;
+        Ok(BoundServer { listener, tls })
+    }
+
+    /// Listens on the one socket that systemd has passed to this process. To be called once, and only
+    /// where `LISTEN_PID` and `LISTEN_FDS` say that there is one.
+    pub fn passed_by_systemd(tls: Option<Tls>) -> Result<BoundServer, ServeError> {
+        let listener = Listener::passed()
+            .map_err(|source| ServeError::Bind { address: "systemd's socket".to_owned(), source })?;
+        Ok(BoundServer { listener, tls })
+    }
+
+    /// Where it listens: tells the port when 0 was asked for. None on a socket file.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.address()
     }
 
     /// Answers until `stop` is cancelled; then takes no more connections and lets running requests
@@ -99,29 +96,34 @@ impl BoundServer {
     ) -> Result<(), ServeError> {
         let graceful = GracefulShutdown::new();
         let tasks = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let places = Arc::new(Places::default());
         let cut = CancellationToken::new();
         loop {
-            let place = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => break,
-                place = Arc::clone(&places).acquire_owned() => place,
-            };
+                () = places.wait(|| app.options().limits.connections) => {}
+            }
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
-            let (stream, address) = match accepted {
+            let Accepted { stream, address, is_local } = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     pause_after(&error).await;
                     continue;
                 }
             };
+            // Through a socket file everybody comes from one place.
+            let most = if is_local { usize::MAX } else { app.options().limits.connections_per_address };
+            let Some(place) = places.take(address.ip(), most) else {
+                app.refuse_crowd(address.ip(), most);
+                continue;
+            };
             let connection = Connection {
                 app: Arc::clone(&app),
                 stream,
-                // An IPv4 client of an IPv6 socket is an IPv4 client.
-                address: SocketAddr::new(address.ip().to_canonical(), address.port()),
+                address,
                 tls: self.tls.as_ref().map(Tls::acceptor),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),
@@ -144,20 +146,12 @@ impl BoundServer {
         if tokio::time::timeout(drain, drained).await.is_ok() {
             return Ok(());
         }
-        let connections = MOST_CONNECTIONS.saturating_sub(places.available_permits());
+        let connections = places.taken();
         // Cut in an orderly way: an upload still writes what it had received, to go on from there later.
         cut.cancel();
         tasks.wait().await;
         Err(ServeError::DrainTimeout { connections, seconds: drain.as_secs() })
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
-    // A restart must not wait for old connections to time out.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(ACCEPT_QUEUE)
 }
 
 async fn pause_after(error: &io::Error) {
@@ -173,7 +167,7 @@ async fn pause_after(error: &io::Error) {
 }
 
 /// Asks a server on this machine whether it is alive, for a container's health check: `GET` of a
-/// path, by hand, because nothing else of an HTTP client is needed here.
+/// path, at `host:port` or at a socket file's path, by hand, because nothing else of an HTTP client is needed here.
 pub async fn probe(address: &str, path: &str) -> io::Result<bool> {
     const PATIENCE: Duration = Duration::from_secs(5);
     tokio::time::timeout(PATIENCE, ask(address, path))
@@ -182,9 +176,18 @@ pub async fn probe(address: &str, path: &str) -> io::Result<bool> {
 }
 
 async fn ask(address: &str, path: &str) -> io::Result<bool> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    if address.starts_with('/') {
+        return ask_over(UnixStream::connect(address).await?, "localhost", path).await;
+    }
+    ask_over(TcpStream::connect(address).await?, address, path).await
+}
+
+async fn ask_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    path: &str,
+) -> io::Result<bool> {
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
     // A TLS port says 400 to plain HTTP: it is alive, and that is what was asked.

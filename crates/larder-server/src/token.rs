@@ -56,7 +56,7 @@ impl Call {
         }
         let read = async {
             let mut form = Vec::new();
-            while let Some(piece) = next_piece(&mut body).await? {
+            while let Some(piece) = next_piece(&mut body, self.options.limits.silence).await? {
                 if form.len() + piece.len() > LONGEST_FORM {
                     return Err(refused(format!("the form has more than {LONGEST_FORM} bytes")));
                 }

@@ -14,10 +14,6 @@ use crate::error::{ApiError, error_response};
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH, header};
 
-/// How long a client may send nothing in the middle of a body. Longer than any proxy waits, so that
-/// it is never Larder that cuts a slow upload.
-const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
-
 /// The smallest chunk that is worth sending, in bytes: any. Said all the same, because clients that
 /// chunk look for it.
 const SMALLEST_CHUNK: &str = "1";
@@ -133,7 +129,7 @@ impl Call {
         writer.announce(self.content_length().unwrap_or(0));
         loop {
             let piece = tokio::select! {
-                piece = next_piece(&mut body) => piece?,
+                piece = next_piece(&mut body, self.options.limits.silence) => piece?,
                 taken_over = writer.taken_over() => return Err(taken_over.into()),
             };
             match piece {
@@ -216,12 +212,12 @@ pub(crate) async fn in_time<T>(
     })
 }
 
-/// The next bytes of a body; `None` at its end. Trailers are passed over.
-pub(crate) async fn next_piece(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+/// The next bytes of a body, which may be waited for so long; `None` at its end. Trailers are passed over.
+pub(crate) async fn next_piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, Failure> {
     loop {
-        match tokio::time::timeout(LONGEST_SILENCE, body.frame()).await {
+        match tokio::time::timeout(silence, body.frame()).await {
             Err(_) => {
-                let detail = format!("nothing was sent for {} seconds", LONGEST_SILENCE.as_secs());
+                let detail = format!("nothing was sent for {} seconds", silence.as_secs());
                 let status = StatusCode::REQUEST_TIMEOUT;
                 return Err(ApiError::new(status, ErrorCode::BlobUploadInvalid, detail).into());
             }

@@ -20,9 +20,9 @@ pub(crate) fn run(
         None => {
             let source = Source::choose(config, None, environment, may_use_system_directory)?;
             let loaded = config::load(&source, environment)?;
-            let addr = loaded.config.http.addr;
+            let (addr, socket) = (loaded.config.http.addr, loaded.config.http.unix_socket);
             let host = if addr.host.is_empty() { "localhost" } else { &addr.host };
-            format!("{host}:{}", addr.port)
+            socket.map_or_else(|| format!("{host}:{}", addr.port), |path| path.display().to_string())
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

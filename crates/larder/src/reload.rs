@@ -162,6 +162,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         &mut kept,
     );
     keep("http.addr", &old.http.addr, &mut new.http.addr, &mut kept);
+    keep("http.net", &old.http.unix_socket, &mut new.http.unix_socket, &mut kept);
     keep("http.draintimeout", &old.http.drain_timeout, &mut new.http.drain_timeout, &mut kept);
     if old.http.tls.is_some() != new.http.tls.is_some() {
         keep("http.tls", &old.http.tls, &mut new.http.tls, &mut kept);

@@ -50,9 +50,13 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     warn_of_adoption(config, root);
     let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
-    let server = BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls.clone()).await?;
-    let address = server.address()?;
-    let gate = gate(config, address.port())?;
+    let server = bind(config, &told.environment, tls.clone()).await?;
+    let gate = gate(config, server.address().map_or(config.http.addr.port, |address| address.port()))?;
+    let address = match (server.address(), &config.http.unix_socket) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(path)) => path.display().to_string(),
+        (None, None) => "the socket of systemd".to_owned(),
+    };
     let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log)));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
@@ -76,6 +80,29 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     served?;
     tracing::info!("stopped; all requests had ended");
     Ok(())
+}
+
+/// Listens where the configuration says, or on the socket that systemd has opened, which goes before.
+async fn bind(
+    config: &Config,
+    environment: &Environment,
+    tls: Option<Tls>,
+) -> Result<BoundServer, Box<dyn Error>> {
+    let is_for_us = environment.non_empty("LISTEN_PID") == Some(&std::process::id().to_string());
+    match environment.non_empty("LISTEN_FDS").filter(|_| is_for_us) {
+        Some("1") => return Ok(BoundServer::passed_by_systemd(tls)?),
+        Some("0") | None => {}
+        Some(count) => {
+            return Err(format!(
+                "systemd has passed {count} sockets, and Larder listens on one: leave one in the socket unit"
+            )
+            .into());
+        }
+    }
+    Ok(match &config.http.unix_socket {
+        Some(path) => BoundServer::bind_unix(path, tls)?,
+        None => BoundServer::bind(&config.http.addr.host, config.http.addr.port, tls).await?,
+    })
 }
 
 /// Whoever starts Larder without a configuration on another registry's directory opens its images to
@@ -148,6 +175,8 @@ pub(crate) fn options(config: &Config, access_log: &LineWriter) -> Options {
         access_log: (!config.log.access_log_disabled)
             .then(|| AccessLog::new(move |line| access_log.write(line), SystemTime::now)),
         http1_only: config.http.http2_disabled,
+        limits: config.http.limits,
+        trusted_proxies: config.http.trusted_proxies.clone(),
     }
 }
 

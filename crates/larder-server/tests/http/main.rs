@@ -28,6 +28,8 @@ mod manifests;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod pulls;
 #[cfg(test)]
 mod pushes;
@@ -39,6 +41,8 @@ mod referrers;
 mod sessions;
 #[cfg(test)]
 mod certificates;
+#[cfg(test)]
+mod slow_clients;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -15,11 +15,12 @@ use super::{
     value::{Content, Entry, Origin, Value},
 };
 use http::{HeaderName, HeaderValue, Uri};
-use larder_server::CipherSuite;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+mod serving;
 
 /// registry:2's port, which its shipped configuration names.
 const DEFAULT_PORT: u16 = 5000;
@@ -227,12 +228,6 @@ impl<'a> Reader<'a> {
     }
 
     fn http(&mut self) -> Http {
-        if let Some((text, origin)) = self.text("http.net")
-            && text.eq_ignore_ascii_case("unix")
-        {
-            let why = "Larder listens on TCP; set http.net to tcp and http.addr to host:port.";
-            self.report.error(origin, Mistake::NotYet { key: "http.net: unix".to_owned(), why });
-        }
         Http {
             addr: self.addr(),
             prefix: self.prefix(),
@@ -241,12 +236,15 @@ impl<'a> Reader<'a> {
             drain_timeout: self.duration("http.draintimeout", DRAIN_TIMEOUT),
             tls: self.tls(),
             http2_disabled: self.boolean("http.http2.disabled", false),
+            unix_socket: self.unix_socket(),
+            trusted_proxies: self.trusted_proxies(),
+            limits: self.limits(),
         }
     }
 
     fn addr(&mut self) -> ListenAddress {
         let default = ListenAddress { host: String::new(), port: DEFAULT_PORT };
-        let is_unix = self.text("http.net").is_some_and(|(net, _)| net.eq_ignore_ascii_case("unix"));
+        let is_unix = self.is_unix();
         let Some((text, origin)) = self.text("http.addr").filter(|_| !is_unix) else { return default };
         listen_address(text).unwrap_or_else(|| {
             let problem = format!("is {text:?}; write host:port, or :{DEFAULT_PORT} for every interface");
@@ -340,34 +338,6 @@ impl<'a> Reader<'a> {
             minimum_tls: self.minimum_tls(),
             cipher_suites: self.cipher_suites(),
         })
-    }
-
-    /// By Go's names. One that rustls doesn't have is one that nobody should speak any more, so its absence is no
-    /// reason to refuse the start; but a list of which nothing is left is.
-    fn cipher_suites(&mut self) -> Vec<CipherSuite> {
-        const KEY: &str = "http.tls.ciphersuites";
-        let items = self.set_value(KEY).map(Value::items).unwrap_or_default();
-        if self.minimum_tls_is_13() && !items.is_empty() {
-            let sentence = "\"http.tls.ciphersuites\" has no effect with minimumtls tls1.3, which has suites of its own.";
-            self.report.warn(&self.section_origin(KEY), sentence);
-            return Vec::new();
-        }
-        let mut suites = Vec::new();
-        for item in items {
-            let Some(name) = item.scalar() else { continue };
-            match CipherSuite::named(name) {
-                Some(suite) => suites.push(suite),
-                None => self.report.warn(
-                    &item.origin,
-                    format!("{KEY:?} names {name:?}, which is not offered: it is unknown or held unsafe."),
-                ),
-            }
-        }
-        if suites.is_empty() && !items.is_empty() {
-            let problem = "names no suite that Larder offers; leave it out to offer all that are held safe";
-            self.invalid(KEY, &self.section_origin(KEY), problem);
-        }
-        suites
     }
 
     fn client_auth(&mut self, without_authorities: bool) -> ClientAuth {

@@ -55,7 +55,7 @@ impl fmt::Debug for Environment {
 
 impl Environment {
     /// The value of a variable that is set to something.
-    fn non_empty(&self, name: &str) -> Option<&str> {
+    pub(crate) fn non_empty(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 

@@ -1,7 +1,7 @@
 //! The configuration with types: what the start is wired from. Every value in it has been checked.
 
 use http::{HeaderName, HeaderValue, Uri};
-use larder_server::CipherSuite;
+use larder_server::{CipherSuite, Limits, Network};
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// Everything that Larder takes from its configuration.
@@ -64,6 +64,12 @@ pub(crate) struct Http {
     pub(crate) tls: Option<Tls>,
     /// Whether clients are kept on HTTP/1.1.
     pub(crate) http2_disabled: bool,
+    /// The socket file to listen on instead of the address (`http.net: unix`).
+    pub(crate) unix_socket: Option<PathBuf>,
+    /// Who is believed about the clients behind him.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// What clients may cost.
+    pub(crate) limits: Limits,
 }
 
 /// A TCP address to listen on. Displays as it is written in a file, `:5000` or `127.0.0.1:5000`.

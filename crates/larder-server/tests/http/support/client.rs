@@ -200,6 +200,18 @@ impl Client {
         (std::mem::take(&mut self.received), ended.is_ok())
     }
 
+    /// Whether these words are in what comes before the server closes; it need not have closed yet.
+    pub(crate) async fn rest_has(&mut self, words: &str) -> bool {
+        loop {
+            if String::from_utf8_lossy(&self.received).contains(words) {
+                return true;
+            }
+            if !self.receive().await {
+                return false;
+            }
+        }
+    }
+
     /// Whether the server closes without a further byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.rest().await.0.is_empty()

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use larder_auth::{AuthMode, Clock, Gate, Mode, Password, Passwords, UsersFile, htpasswd_line};
 use larder_core::{Environment, Registry, Settings, UploadPurging};
 use larder_oci::Digest;
-use larder_server::{AccessLog, App, BoundServer, Options, ServeError, Tls, TlsFiles};
+use larder_server::{AccessLog, App, BoundServer, Network, Options, ServeError, Tls, TlsFiles};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) deletes: bool,
     pub(crate) read_only: bool,
     pub(crate) drain: Duration,
+    /// A socket file to listen on instead of a port.
+    pub(crate) socket: Option<PathBuf>,
     pub(crate) options: Options,
 }
 
@@ -52,7 +54,13 @@ impl Default for Setup {
             deletes: true,
             read_only: false,
             drain: Duration::from_secs(20),
-            options: Options { catalog_max_entries: 1000, tags_max: 1000, ..Options::default() },
+            socket: None,
+            options: Options {
+                catalog_max_entries: 1000,
+                tags_max: 1000,
+                trusted_proxies: Network::private(),
+                ..Options::default()
+            },
         }
     }
 }
@@ -97,8 +105,11 @@ impl Setup {
             Some(AccessLog::new(sink, || SystemTime::UNIX_EPOCH + Duration::from_secs(LOGGED_AT)));
         let app = Arc::new(App::new(registry, self.gate.build(directory.path()), self.options));
         let tls = self.tls.then(|| Tls::load(certificate(directory.path())).unwrap());
-        let server = BoundServer::bind("127.0.0.1", 0, tls.clone()).await.unwrap();
-        let address = server.address().unwrap();
+        let server = match &self.socket {
+            Some(path) => BoundServer::bind_unix(path, tls.clone()).unwrap(),
+            None => BoundServer::bind("127.0.0.1", 0, tls.clone()).await.unwrap(),
+        };
+        let address = server.address().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(app, stop.clone(), self.drain));
         Server { address, directory, log, tls, stop, serving }

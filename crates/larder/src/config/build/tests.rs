@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Environment, Loaded, keys};
+use larder_server::{Limits, Network};
 use std::collections::BTreeSet;
 
 const START: &str = "version: 0.1\n";
@@ -67,6 +68,33 @@ const ROWS: &[(&str, &str, &str)] = &[
         "storage: filesystem\nauth: {htpasswd: {realm: a, path: /q}}",
     ),
     ("http.addr", "storage: filesystem", "storage: filesystem\nhttp: {addr: '127.0.0.1:80'}"),
+    (
+        "http.net",
+        "storage: filesystem\nhttp: {addr: ':5000'}",
+        "storage: filesystem\nhttp: {net: unix, addr: /x}",
+    ),
+    ("http.trustedproxies", "storage: filesystem", "storage: filesystem\nhttp: {trustedproxies: []}"),
+    (
+        "http.limits.connections",
+        "storage: filesystem",
+        "storage: filesystem\nhttp: {limits: {connections: 5}}",
+    ),
+    (
+        "http.limits.connectionsperaddress",
+        "storage: filesystem",
+        "storage: filesystem\nhttp: {limits: {connectionsperaddress: 5}}",
+    ),
+    (
+        "http.limits.headbytes",
+        "storage: filesystem",
+        "storage: filesystem\nhttp: {limits: {headbytes: 20000}}",
+    ),
+    ("http.limits.idletime", "storage: filesystem", "storage: filesystem\nhttp: {limits: {idletime: 90s}}"),
+    (
+        "http.limits.bodysilence",
+        "storage: filesystem",
+        "storage: filesystem\nhttp: {limits: {bodysilence: 90s}}",
+    ),
     ("http.host", "storage: filesystem", "storage: filesystem\nhttp: {host: 'https://r.example.com'}"),
     ("http.prefix", "storage: filesystem", "storage: filesystem\nhttp: {prefix: /x/}"),
     ("http.draintimeout", "storage: filesystem", "storage: filesystem\nhttp: {draintimeout: 0}"),
@@ -107,8 +135,8 @@ fn every_key_that_works_changes_the_configuration() {
         assert_ne!(config(without), config(with), "{key} changes nothing");
     }
     let tested: BTreeSet<&str> = ROWS.iter().map(|(key, _, _)| *key).collect();
-    // `version`, `auth: none` and `net: tcp` can only say what is so anyway.
-    let confirmations = ["version", "auth.none", "http.net"];
+    // `version` and `auth: none` can only say what is so anyway.
+    let confirmations = ["version", "auth.none"];
     let is_leaf = |key: &&keys::Key| !matches!(key.kind, keys::Kind::Section | keys::Kind::Choice);
     let working =
         keys::all().filter(is_leaf).filter(|key| key.status == keys::Status::Works).map(|key| key.path);
@@ -141,6 +169,9 @@ fn defaults_of_a_file_that_says_little() {
                 drain_timeout: seconds(30),
                 tls: None,
                 http2_disabled: false,
+                unix_socket: None,
+                trusted_proxies: Network::private(),
+                limits: Limits::default(),
             },
             auth: Auth::None,
             log: Log {
@@ -227,7 +258,12 @@ fn mistakes_between_keys() {
             "auth: {htpasswd: {realm: r, path: p}, none: }",
             "config.yml:2:39: \"auth\" must name exactly one kind of authentication, and names \"htpasswd\"",
         ),
-        ("http: {net: unix, addr: /run/x.sock}", "config.yml:2:13: \"http.net: unix\" is not supported yet"),
+        ("http: {net: unix, addr: ':5000'}", "\"http.addr\" must be the absolute path of a socket file"),
+        ("http: {net: unix}", "\"http.addr\" is missing"),
+        ("http: {trustedproxies: [10.0.0.0/8, proxy]}", "\"http.trustedproxies\" holds \"proxy\""),
+        ("http: {limits: {connections: 0}}", "\"http.limits.connections\" must be at least 1"),
+        ("http: {limits: {headbytes: 100}}", "\"http.limits.headbytes\" must be at least 16384 and at most"),
+        ("http: {limits: {idletime: 5ms}}", "\"http.limits.idletime\" must be at least 1s"),
         ("http: {addr: '5000'}", "config.yml:2:14: \"http.addr\" is \"5000\"; write host:port"),
         ("http: {addr: ':http'}", "\"http.addr\" is \":http\""),
         ("http: {addr: ':70000'}", "\"http.addr\" is \":70000\""),

@@ -50,8 +50,21 @@ const fn key(path: &'static str, kind: Kind, status: Status) -> Key {
     Key { path, kind, status }
 }
 
-pub(super) const KEYS: &[&[Key]] =
-    &[TOP, LOG, DRIVERS, STORAGE, AUTH, MIDDLEWARE, HTTP, NOTIFICATIONS, REDIS, HEALTH, PROXY, REST];
+pub(super) const KEYS: &[&[Key]] = &[
+    TOP,
+    LOG,
+    DRIVERS,
+    STORAGE,
+    AUTH,
+    MIDDLEWARE,
+    HTTP,
+    LARDERS_HTTP,
+    NOTIFICATIONS,
+    REDIS,
+    HEALTH,
+    PROXY,
+    REST,
+];
 
 // The top level and what belongs to no section.
 #[rustfmt::skip]
@@ -244,6 +257,18 @@ const HTTP: &[Key] = &[
     key("http.tls.letsencrypt.email", Text, NO_ACME),
     key("http.tls.letsencrypt.hosts", Texts, NO_ACME),
     key("http.tls.letsencrypt.directoryurl", Text, NO_ACME),
+];
+
+// `http`: Larder's own keys
+#[rustfmt::skip]
+const LARDERS_HTTP: &[Key] = &[
+    key("http.trustedproxies", Texts, Works),
+    key("http.limits", Section, Works),
+    key("http.limits.connections", Integer, Works),
+    key("http.limits.connectionsperaddress", Integer, Works),
+    key("http.limits.headbytes", Integer, Works),
+    key("http.limits.idletime", Duration, Works),
+    key("http.limits.bodysilence", Duration, Works),
 ];
 
 // `notifications`

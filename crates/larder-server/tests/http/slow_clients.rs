@@ -1,0 +1,142 @@
+//! Clients that take their time, and too many of them: the others are served all the same.
+
+use std::time::Duration;
+
+use larder_server::{Limits, Options};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpSocket;
+
+use crate::support::*;
+
+/// A third of them each: slow heads, slow bodies, slow readers.
+const SLOW_CLIENTS: usize = 999;
+
+/// Each client is an open file at both of its ends, and each reader's blob is one.
+fn allow_many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
+/// A connection over which the kernel takes little that the client hasn't read.
+async fn narrow(server: &Server) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    Client::over(within(socket.connect(server.address)).await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_slow_clients_hurt_nobody() {
+    allow_many_files();
+    let server = Server::open().await;
+    let large = server.push_blob("lab/app", vec![7; 8 << 20]).await;
+    server.push_image("lab/app", "one").await;
+    let mut slow = Vec::new();
+    for at in 0..SLOW_CLIENTS {
+        let mut client = narrow(&server).await;
+        match at % 3 {
+            0 => client.send("GET /v2/lab/app/manifests/one HTTP/1.1\r\nHost: x\r\nUser-Ag").await,
+            1 => {
+                let location = server.ask(post("/v2/lab/app/blobs/uploads/", "")).await.location();
+                let head = format!("PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+                client.send(format!("{head}a")).await;
+            }
+            _ => {
+                client.send(get(format!("/v2/lab/app/blobs/{large}")).to_bytes()).await;
+                // It has begun, and is read no further.
+                client.wait_for(1).await;
+            }
+        }
+        slow.push(client);
+    }
+    // Everybody else: new connections and an old one, reading and writing.
+    let mut answered = 0;
+    let mut steady = server.connect().await;
+    for at in 0..50 {
+        answered += usize::from(steady.ask(&get("/v2/lab/app/manifests/one")).await.status == 200);
+        answered +=
+            usize::from(server.ask(get(format!("/v2/lab/app/blobs/{LAYER_DIGEST}"))).await.body == LAYER);
+        server.push_blob("lab/app", format!("layer {at}")).await;
+        answered += 1;
+    }
+    assert_eq!(answered, 150);
+    // The slow ones have lost nothing: each third goes on where it was.
+    let mut head = slow.remove(0);
+    head.send("ent: y\r\n\r\n").await;
+    assert_eq!(head.reply(false).await.status, 200);
+    let mut reader = slow.remove(1);
+    assert_eq!(reader.reply(false).await.body.len(), 8 << 20);
+    let mut body = slow.remove(0);
+    body.send(vec![b'a'; 999_999]).await;
+    assert_eq!(body.reply(false).await.range(), "0-999999");
+}
+
+async fn with_limits(limits: Limits) -> Server {
+    let options = Options { limits, ..Setup::default().options };
+    Setup { options, ..Setup::default() }.start().await
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let server = with_limits(Limits { connections_per_address: 2, ..Limits::default() }).await;
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.ask(&get("/v2/")).await.status, 200);
+    }
+    let mut third = server.connect().await;
+    assert!(third.is_closed().await);
+    assert_eq!(first.ask(&get("/v2/")).await.status, 200);
+    drop(second);
+    eventually(async || {
+        let mut client = server.connect().await;
+        client.send_what_is_taken(&get("/v2/").to_bytes()).await;
+        client.rest_has("200 OK").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_for_their_turn() {
+    let server = with_limits(Limits { connections: 1, ..Limits::default() }).await;
+    let mut first = server.connect().await;
+    assert_eq!(first.ask(&get("/v2/")).await.status, 200);
+    let mut second = server.connect().await;
+    second.send(get("/v2/").to_bytes()).await;
+    assert_eq!(first.ask(&get("/v2/")).await.status, 200);
+    drop(first);
+    assert_eq!(second.reply(false).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_times_and_sizes_are_the_configured_ones() {
+    let limits = Limits {
+        idle: Duration::from_secs(5),
+        silence: Duration::from_secs(7),
+        head_bytes: Limits::LEAST_HEAD_BYTES,
+        ..Limits::default()
+    };
+    let server = with_limits(limits).await;
+    let mut client = server.connect().await;
+    client.send(get("/v2/").with("X-Long", "x".repeat(20_000)).to_bytes()).await;
+    assert_eq!(client.reply(false).await.status, 431);
+    let mut idle = server.connect().await;
+    assert_eq!(idle.ask(&get("/v2/")).await.status, 200);
+    let location = server.ask(post("/v2/lab/app/blobs/uploads/", "")).await.location();
+    let mut silent = server.connect().await;
+    silent
+        .send(format!(
+            "PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
+        ))
+        .await;
+    silent.wait_for(b"HTTP/1.1 100 Continue\r\n\r\n".len()).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    tokio::time::resume();
+    assert!(idle.is_closed().await);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    let reply = silent.reply(false).await;
+    assert_eq!(reply.refusal(), (408, "BLOB_UPLOAD_INVALID".into()));
+    assert!(reply.text().contains("nothing was sent for 7 seconds"), "{}", reply.text());
+}
