@@ -1,6 +1,7 @@
 use larder_oci::{Access, Delete, Digest, Reference};
 
 use crate::error::RegistryError;
+use crate::events::Event;
 use crate::registry::Registry;
 
 impl Registry {
@@ -12,24 +13,35 @@ impl Registry {
         reference: &Reference,
     ) -> Result<(), RegistryError> {
         let (repository, reference) = (access.repository().clone(), reference.clone());
+        let reporting = self.reporting(access);
         self.asking_the_index(move |inner| {
             inner.require_deletes()?;
-            let removed = match &reference {
-                Reference::Tag(tag) => inner.meta.delete_tag(&repository, tag)?,
-                Reference::Digest(digest) => inner.meta.delete_manifest(&repository, digest)?.is_some(),
-            };
-            if removed { Ok(()) } else { Err(RegistryError::ManifestUnknown { repository, reference }) }
+            match &reference {
+                Reference::Tag(tag) if inner.meta.delete_tag(&repository, tag)? => {
+                    return reporting.changed(&repository, || vec![Event::TagDeleted { tag }]);
+                }
+                Reference::Digest(digest) => {
+                    if let Some(tags) = inner.meta.delete_manifest(&repository, digest)? {
+                        return reporting.changed(&repository, || {
+                            let tags = tags.iter().map(|tag| Event::TagDeleted { tag });
+                            std::iter::once(Event::ManifestDeleted { digest: *digest }).chain(tags).collect()
+                        });
+                    }
+                }
+                Reference::Tag(_) => {}
+            }
+            Err(RegistryError::ManifestUnknown { repository, reference })
         })
         .await
     }
 
     /// Takes a blob out of a repository; durable when this returns. Other repositories keep it.
     pub async fn delete_blob(&self, access: &Access<Delete>, digest: &Digest) -> Result<(), RegistryError> {
-        let (repository, digest) = (access.repository().clone(), *digest);
+        let (repository, digest, reporting) = (access.repository().clone(), *digest, self.reporting(access));
         self.blocking(move |inner| {
             inner.require_deletes()?;
             if inner.meta.unlink_blob(&repository, &digest)? {
-                Ok(())
+                reporting.changed(&repository, || vec![Event::BlobDeleted { digest }])
             } else {
                 Err(RegistryError::BlobUnknown { repository, digest })
             }

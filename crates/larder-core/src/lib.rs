@@ -24,9 +24,11 @@ mod upload;
 mod delete;
 mod discover;
 mod maintenance;
+mod events;
 mod error;
 
 pub use error::{MissingReference, RegistryError};
+pub use events::{Event, EventSink};
 pub use larder_meta::{Listing, Page, Precondition};
 pub use maintenance::UploadPurging;
 pub use pull::{Blob, BlobContent, StoredManifest};

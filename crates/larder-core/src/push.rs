@@ -6,6 +6,7 @@ use larder_oci::{Access, Digest, Manifest, MediaType, Pull, Push, Reference, Rep
 use larder_storage::Verified;
 
 use crate::error::{MissingReference, RegistryError};
+use crate::events::{Event, Reporting};
 use crate::registry::{Inner, Registry};
 
 /// The longest manifest that is taken in, in bytes: what registry:2 allows and what the OCI
@@ -46,8 +47,8 @@ impl Registry {
         access: &Access<Push>,
         push: ManifestPush,
     ) -> Result<PushedManifest, RegistryError> {
-        let repository = access.repository().clone();
-        self.blocking(move |inner| inner.push_manifest(&repository, push)).await
+        let (repository, reporting) = (access.repository().clone(), self.reporting(access));
+        self.blocking(move |inner| inner.push_manifest(&repository, push, &reporting)).await
     }
 
     /// Makes a blob of another repository one of this repository, without moving bytes. `false` if
@@ -59,9 +60,12 @@ impl Registry {
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
         let (to, from, digest) = (access.repository().clone(), from.repository().clone(), *digest);
+        let reporting = self.reporting(access);
         self.blocking(move |inner| {
             inner.require_writable()?;
-            inner.mount(&to, &from, &digest)
+            let Some(size) = inner.mount(&to, &from, &digest)? else { return Ok(false) };
+            reporting.changed(&to, || vec![Event::BlobMounted { from: &from, digest, size }])?;
+            Ok(true)
         })
         .await
     }
@@ -105,6 +109,7 @@ impl Inner {
         &self,
         repository: &RepoName,
         push: ManifestPush,
+        reporting: &Reporting,
     ) -> Result<PushedManifest, RegistryError> {
         self.require_writable()?;
         if push.bytes.len() > LONGEST_MANIFEST {
@@ -140,6 +145,16 @@ impl Inner {
         })?;
         match outcome {
             PutOutcome::Stored => {
+                let pushed = |tag| Event::ManifestPushed {
+                    manifest: &manifest,
+                    digest,
+                    size: push.bytes.len() as u64,
+                    tag,
+                };
+                reporting.changed(repository, || match tags.as_slice() {
+                    [] => vec![pushed(None)],
+                    tags => tags.iter().map(|tag| pushed(Some(tag))).collect(),
+                })?;
                 Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest) })
             }
             PutOutcome::PreconditionFailed { tag, current } => {
@@ -184,13 +199,14 @@ impl Inner {
         Ok(false)
     }
 
-    fn mount(&self, to: &RepoName, from: &RepoName, digest: &Digest) -> Result<bool, RegistryError> {
+    /// The mounted blob's length, or `None` if it can't be mounted.
+    fn mount(&self, to: &RepoName, from: &RepoName, digest: &Digest) -> Result<Option<u64>, RegistryError> {
         // An alias (registry:2's sha512 blobs) is not mounted: the link would name another digest.
         if self.meta.blob(from, digest)? != Some(*digest) {
-            return Ok(false);
+            return Ok(None);
         }
-        let Some(content): Option<Verified> = self.blobs.find(digest)? else { return Ok(false) };
+        let Some(content): Option<Verified> = self.blobs.find(digest)? else { return Ok(None) };
         self.meta.link_blob(to, &content)?;
-        Ok(true)
+        Ok(Some(content.size()))
     }
 }

@@ -8,14 +8,17 @@ use larder_storage::{Blobs, Disk};
 use tokio::sync::Semaphore;
 
 use crate::error::RegistryError;
+use crate::events::EventSink;
 use crate::maintenance::UploadPurging;
 use crate::recent::Recent;
 use crate::upload::Sessions;
 
-/// The registry. Cheap to clone: all clones are one.
+/// The registry. Cheap to clone: all clones are one, told apart only by whom they report to.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
+    /// Who is told of what is changed through this handle.
+    pub(crate) sink: Option<Arc<dyn EventSink>>,
 }
 
 pub(crate) struct Inner {
@@ -96,7 +99,7 @@ impl Registry {
             settings,
             environment,
         };
-        Ok(Registry { inner: Arc::new(inner) })
+        Ok(Registry { inner: Arc::new(inner), sink: None })
     }
 
     /// Allows or forbids deleting, and changing anything at all, from here on. What is under way ends

@@ -22,6 +22,7 @@ pub(crate) use sessions::Sessions;
 use sessions::{Held, LaterTurns, Turn};
 
 use crate::error::RegistryError;
+use crate::events::{Event, Reporting};
 use crate::registry::{Inner, Registry};
 
 /// Bytes that are gathered before they go to the disk in one piece: enough that a system call and a
@@ -118,6 +119,7 @@ impl Registry {
             return Err(RegistryError::ChunkOutOfOrder { id, first: chunk.first, length });
         }
         Ok(UploadWriter {
+            reporting: self.reporting(access),
             registry: self.clone(),
             repository,
             id,
@@ -160,6 +162,7 @@ impl Inner {
 /// may come back and go on from there.
 pub struct UploadWriter {
     registry: Registry,
+    reporting: Reporting,
     repository: RepoName,
     id: UploadId,
     chunk: Option<ChunkRange>,
@@ -243,6 +246,7 @@ impl UploadWriter {
         let held = self.settle().await?;
         let batch = std::mem::take(&mut self.batch);
         let (repository, id, digest) = (self.repository.clone(), self.id, *digest);
+        let reporting = self.reporting.clone();
         self.registry
             .blocking(move |inner| {
                 let (mut held, outcome) = append(held, &batch);
@@ -259,7 +263,8 @@ impl UploadWriter {
                 // Only now may another request look: it finds nothing.
                 inner.sessions.forget(&repository, id);
                 drop(held);
-                Ok(())
+                let size = content.size();
+                reporting.changed(&repository, || vec![Event::BlobPushed { digest, size }])
             })
             .await
     }
