@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|content: &[u8]| {
     let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let lines = || text.split(|&byte| byte == b'\n');
-    match UserTable::parse(Path::new("htpasswd"), content, 1) {
+    match UserTable::parse(Path::new("htpasswd"), content) {
         Ok(table) => {
             let users = lines().filter_map(|line| {
                 let line = std::str::from_utf8(line).unwrap().trim();

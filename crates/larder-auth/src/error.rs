@@ -3,7 +3,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::htpasswd::{HIGHEST_COST, LOWEST_COST};
+use crate::password_hash::{FEWEST_ROUNDS, HIGHEST_COST, LOWEST_COST, MOST_ARGON2_KIB, MOST_ROUNDS};
 use crate::token::SigningKey;
 
 /// What can fail here; that somebody isn't who he says he is, is a [`Refusal`](crate::Refusal) instead.
@@ -72,15 +72,23 @@ pub enum LineProblem {
     NoColon,
     /// Nothing stands before the `:`.
     NoUser,
-    /// A password in another form than bcrypt.
+    /// A password in a form that isn't accepted.
     OtherHash(HashKind),
     /// It begins like bcrypt and goes on differently.
     BrokenBcrypt,
     /// The bcrypt cost would be no protection, or no end.
     Cost(u32),
+    /// It begins like sha-crypt and goes on differently.
+    BrokenShaCrypt,
+    /// sha-crypt's rounds would be no protection, or no end.
+    Rounds(u32),
+    /// It begins like Argon2 and goes on differently.
+    BrokenArgon2,
+    /// One check would take too much memory or time.
+    Argon2TooDear,
 }
 
-/// The forms of password that htpasswd files hold besides bcrypt.
+/// The forms of password that htpasswd files hold besides those that are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashKind {
     /// `$apr1$`, what `htpasswd` writes without `-B`.
@@ -89,10 +97,6 @@ pub enum HashKind {
     Sha1,
     /// `$1$`
     Md5Crypt,
-    /// `$5$`
-    Sha256Crypt,
-    /// `$6$`
-    Sha512Crypt,
     /// `$2x$`: bcrypt by a library whose hashes were wrong.
     FaultyBcrypt,
     /// Thirteen letters of the old `crypt(3)`.
@@ -145,12 +149,29 @@ impl fmt::Display for LineProblem {
             LineProblem::NoColon => f.write_str("it has no `:` between user and password hash"),
             LineProblem::NoUser => f.write_str("no user name stands before the `:`"),
             LineProblem::OtherHash(kind) => {
-                write!(f, "the password is {}, and only bcrypt is accepted", kind.description())
+                let kind = kind.description();
+                write!(
+                    f,
+                    "the password is {kind}, and only bcrypt, argon2 and sha-crypt ($5$, $6$) are accepted"
+                )
             }
             LineProblem::BrokenBcrypt => f.write_str("the bcrypt hash is cut off or damaged"),
             LineProblem::Cost(cost) => {
                 write!(f, "the bcrypt cost is {cost}, and it must be {LOWEST_COST} to {HIGHEST_COST}")
             }
+            LineProblem::BrokenShaCrypt => f.write_str("the sha-crypt hash is cut off or damaged"),
+            LineProblem::Rounds(rounds) => {
+                write!(
+                    f,
+                    "it has {rounds} rounds of sha-crypt, and they must be {FEWEST_ROUNDS} to {MOST_ROUNDS}"
+                )
+            }
+            LineProblem::BrokenArgon2 => f.write_str("the argon2 hash is cut off or damaged"),
+            LineProblem::Argon2TooDear => write!(
+                f,
+                "one check of this argon2 hash would take too long or more than {} MiB",
+                MOST_ARGON2_KIB / 1024
+            ),
         }
     }
 }
@@ -161,8 +182,6 @@ impl HashKind {
             HashKind::Apr1 => "an MD5 hash ($apr1$, what `htpasswd` writes without -B)",
             HashKind::Sha1 => "an SHA-1 hash ({SHA})",
             HashKind::Md5Crypt => "an MD5 hash ($1$)",
-            HashKind::Sha256Crypt => "an SHA-256 crypt hash ($5$)",
-            HashKind::Sha512Crypt => "an SHA-512 crypt hash ($6$)",
             HashKind::FaultyBcrypt => "a hash of a faulty bcrypt library ($2x$)",
             HashKind::UnixCrypt => "an old crypt(3) hash",
             HashKind::PlainOrUnknown => "plain text or an unknown kind of hash",

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::identity::Identity;
 use crate::passwords::{Passwords, Verdict};
-use crate::policy::{Mode, Policy};
+use crate::policy::{CurrentPolicy, Mode, Policy};
 use crate::refusal::Refusal;
 use crate::secret::Password;
 use crate::token::{SigningKey, Tokens};
@@ -38,10 +38,23 @@ pub enum AuthMode {
     },
 }
 
+/// Why a policy can't be put in force without a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyUnfit {
+    /// Rules need users, and the gate is open.
+    #[error("this registry was started without auth, so nobody is asked who he is: restart it")]
+    NobodyIsAsked,
+    /// Only tokens can express what anybody may do, and this gate was made for Basic.
+    #[error(
+        "the rules now let `anonymous` do something, which clients can be told only by tokens: restart it"
+    )]
+    NeedsTokens,
+}
+
 /// Where every request is asked who it is.
 pub struct Gate {
     method: Method,
-    policy: Policy,
+    policy: CurrentPolicy,
 }
 
 enum Method {
@@ -54,13 +67,13 @@ impl Gate {
     /// A gate of this kind.
     pub fn new(auth_mode: AuthMode, clock: Clock) -> Gate {
         match auth_mode {
-            AuthMode::Open => Gate { method: Method::Open, policy: Policy::new(Mode::Open) },
+            AuthMode::Open => Gate { method: Method::Open, policy: Policy::new(Mode::Open).into() },
             AuthMode::Basic { realm, passwords } => Gate {
                 method: Method::Basic { realm, passwords },
-                policy: Policy::new(Mode::EveryoneAuthenticated),
+                policy: Policy::new(Mode::EveryoneAuthenticated).into(),
             },
             AuthMode::Token { service, passwords, key, mode } => {
-                let policy = Policy::new(mode);
+                let policy = CurrentPolicy::from(Policy::new(mode));
                 let tokens = Tokens::new(service, key, clock);
                 Gate { method: Method::Token(TokenEndpoint::new(tokens, passwords, policy.clone())), policy }
             }
@@ -94,9 +107,27 @@ impl Gate {
         }
     }
 
-    /// What the identified may do.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    /// What the identified may do, as of now: one request asks for it once.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.get()
+    }
+
+    /// Puts another policy in force, and with it the users whom it names groups of; requests under way are
+    /// decided by the one that they found.
+    ///
+    /// Errors: [`PolicyUnfit`], and nothing has changed.
+    pub fn replace_policy(&self, policy: Policy) -> Result<(), PolicyUnfit> {
+        let passwords = match &self.method {
+            Method::Open => return Err(PolicyUnfit::NobodyIsAsked),
+            Method::Basic { .. } if policy.welcomes_anonymous() => return Err(PolicyUnfit::NeedsTokens),
+            Method::Basic { passwords, .. } => passwords,
+            Method::Token(endpoint) => endpoint.passwords(),
+        };
+        if let Some(users) = policy.users() {
+            passwords.replace_users(users);
+        }
+        self.policy.replace(policy);
+        Ok(())
     }
 
     /// Where tokens are given out, if that is done here.

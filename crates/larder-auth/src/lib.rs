@@ -15,8 +15,8 @@
 //!   at all, so `/v2/` is challenged although pulling needs no account, and whoever has no account is
 //!   given an anonymous token.
 //!
-//! What is configured today is one [`Mode`] for all repositories. Users, groups and repository globs will
-//! grow inside of [`Policy::decide`]; nothing outside of it asks who somebody is to learn what he may.
+//! What somebody may do is decided by one [`Mode`] for all repositories, or by [`Rule`]s about users, groups and
+//! repositories. Nothing outside of [`Policy::decide`] asks who somebody is to learn what he may.
 //!
 //! This crate knows no HTTP: it reads and writes header values as text and leaves statuses to the server.
 //! Passwords and tokens travel in types that mask themselves, the clock and all random bytes are passed in.
@@ -34,7 +34,9 @@ mod token;
 mod token_endpoint;
 
 mod htpasswd;
+mod password_hash;
 mod passwords;
+mod users;
 mod users_file;
 
 mod clock;
@@ -47,13 +49,17 @@ pub use challenge::ChallengeError;
 pub use clock::Clock;
 pub use credentials::Credentials;
 pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
-pub use gate::{AuthMode, Gate};
+pub use gate::{AuthMode, Gate, PolicyUnfit};
 pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};
 pub use identity::Identity;
 pub use passwords::{Passwords, Verdict};
-pub use policy::{Decision, Denied, Mode, Policy, Remedy};
+pub use policy::{
+    ACTION_WORDS, Decision, Denied, Effect, Explanation, Glob, GlobError, Group, Mode, Policy, Remedy, Rule,
+    Who,
+};
 pub use refusal::Refusal;
 pub use secret::{BearerToken, Password};
 pub use token::{Claims, SigningKey, TokenProblem};
 pub use token_endpoint::{Login, TokenEndpoint, TokenGrant, TokenRequest};
+pub use users::Users;
 pub use users_file::UsersFile;

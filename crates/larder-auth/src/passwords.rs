@@ -13,7 +13,7 @@ mod memory;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -21,15 +21,14 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::error::AuthError;
-use crate::htpasswd::UserTable;
 use crate::secret::Password;
-use crate::users_file::UsersFile;
+use crate::users::{UserTables, Users};
 use flights::Flights;
 use memory::Memory;
 
-/// Checks users and passwords against a users file.
+/// Checks users and passwords against the users files.
 pub struct Passwords {
-    users: UsersFile,
+    users: RwLock<Arc<Users>>,
     runs: Arc<Semaphore>,
     flights: Arc<Flights>,
     notes: Arc<Notes>,
@@ -61,7 +60,7 @@ struct Notes {
 impl Passwords {
     /// `memory_key` is fresh randomness of this process; `runs_at_once` should be the number of cores.
     pub fn new(
-        users: UsersFile,
+        users: impl Into<Arc<Users>>,
         memory_key: [u8; 32],
         runs_at_once: NonZeroUsize,
         clock: Clock,
@@ -79,7 +78,7 @@ impl Passwords {
             clock,
         };
         Passwords {
-            users,
+            users: RwLock::new(users.into()),
             runs: Arc::new(Semaphore::new(runs_at_once.get())),
             flights: Arc::default(),
             notes: Arc::new(notes),
@@ -97,7 +96,7 @@ impl Passwords {
     /// A caller that leaves doesn't stop a bcrypt run that has begun; its answer is remembered for the
     /// others, and its core stays counted until it ends.
     pub async fn verify(&self, user: &str, password: &Password) -> Result<Verdict, AuthError> {
-        let table = self.users.current();
+        let table = self.users().current();
         let fingerprint = self.notes.fingerprint(user, password);
         if let Some(verdict) = self.notes.recall(&fingerprint, &table) {
             return Ok(verdict);
@@ -122,7 +121,21 @@ impl Passwords {
 
     /// Whether there is such a user, as of the users file now.
     pub fn knows(&self, user: &str) -> bool {
-        self.users.current().contains(user)
+        self.users().current().contains(user)
+    }
+
+    /// The users that count now.
+    pub fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other files for the users', and forgets what was found out with the ones before.
+    pub(crate) fn replace_users(&self, users: Arc<Users>) {
+        let mut current = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, &users) {
+            users.begin_after(&current);
+            *current = users;
+        }
     }
 
     /// bcrypt runs since the start: a metric.
@@ -132,13 +145,13 @@ impl Passwords {
 }
 
 /// One bcrypt run, whether there is such a user or not.
-fn check(table: &UserTable, user: &str, password: &Password) -> Result<Verdict, AuthError> {
+fn check(table: &UserTables, user: &str, password: &Password) -> Result<Verdict, AuthError> {
     let found = table.find(user);
-    let matches = found.map_or(table.stand_in(), |(_, hash)| hash).matches(password)?;
+    let matches = found.map_or(table.stand_in(), |(.., hash)| hash).matches(password)?;
     Ok(match found {
         None => Verdict::UnknownUser,
         Some(_) if !matches => Verdict::WrongPassword,
-        Some((user, _)) => Verdict::Verified(Arc::clone(user)),
+        Some((_, user, _)) => Verdict::Verified(Arc::clone(user)),
     })
 }
 
@@ -152,7 +165,7 @@ impl Notes {
         hmac.finalize().into_bytes().into()
     }
 
-    fn recall(&self, fingerprint: &Fingerprint, table: &UserTable) -> Option<Verdict> {
+    fn recall(&self, fingerprint: &Fingerprint, table: &UserTables) -> Option<Verdict> {
         let now = (self.clock)();
         [&self.verified, &self.refused].into_iter().find_map(|memory| {
             let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +174,7 @@ impl Notes {
     }
 
     /// Refused ones have a memory of their own, so that guessing doesn't push out those who belong here.
-    fn remember(&self, fingerprint: Fingerprint, table: &UserTable, verdict: Verdict) {
+    fn remember(&self, fingerprint: Fingerprint, table: &UserTables, verdict: Verdict) {
         let memory = match verdict {
             Verdict::Verified(_) => &self.verified,
             Verdict::UnknownUser | Verdict::WrongPassword => &self.refused,

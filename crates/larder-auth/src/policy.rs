@@ -1,8 +1,14 @@
 //! What somebody may do, and why: one pure function, [`Policy::decide`], and the makers of the proofs that
 //! `larder-core` demands, which all ask it.
 
+mod current;
+mod explain;
+mod glob;
+mod rules;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use larder_oci::{
     Access, Action, Actor, CatalogAccess, Delete, Operation, Pull, Push, RepoName, Resource, Scope,
@@ -10,14 +16,27 @@ use larder_oci::{
 
 use crate::challenge::ChallengeError;
 use crate::identity::Identity;
+use crate::users::Users;
+use rules::RuleBook;
 
-/// The rules in force.
+pub(crate) use current::CurrentPolicy;
+pub use explain::Explanation;
+pub use glob::{Glob, GlobError};
+pub use rules::{ACTION_WORDS, Effect, Group, Rule, Who};
+
+/// What is in force: a mode or rules.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    mode: Mode,
+    basis: Basis,
 }
 
-/// The rules that can be configured so far, for all repositories alike.
+#[derive(Clone, Debug)]
+enum Basis {
+    Mode(Mode),
+    Rules(Arc<RuleBook>),
+}
+
+/// What can be had without rules, for all repositories alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Everybody may do everything: no authentication is configured.
@@ -33,7 +52,9 @@ pub enum Mode {
 pub struct Decision {
     /// May it be done?
     pub allowed: bool,
-    /// The rule that decided, as a sentence for whoever asks why.
+    /// The rule that decided, by its place in the configuration; `None` where none did.
+    pub rule: Option<Arc<str>>,
+    /// Why, as a sentence for whoever asks.
     pub reason: Cow<'static, str>,
 }
 
@@ -44,6 +65,8 @@ pub struct Denied {
     pub remedy: Remedy,
     /// What it takes; `None` at the base, which takes only some identity.
     pub needed: Option<Scope>,
+    /// The rule that forbids it, by its place in the configuration; `None` where none allows it.
+    pub rule: Option<Arc<str>>,
     /// Why, as a sentence for the client and the log.
     pub reason: Cow<'static, str>,
 }
@@ -78,29 +101,69 @@ impl Denied {
 }
 
 impl Policy {
-    /// The rules of this mode.
+    /// What this mode says.
     pub fn new(mode: Mode) -> Policy {
-        Policy { mode }
+        Policy { basis: Basis::Mode(mode) }
+    }
+
+    /// What these rules say. A [`Who::Group`] that isn't among the groups has no members; a
+    /// [`Group::File`] must be one of the users' files to have any.
+    pub fn with_rules(rules: Vec<Rule>, groups: BTreeMap<Arc<str>, Group>, users: Arc<Users>) -> Policy {
+        Policy { basis: Basis::Rules(Arc::new(RuleBook::new(rules, groups, users))) }
     }
 
     /// Whether this actor may do this, and by which rule.
     pub fn decide(&self, actor: &Actor, action: Action, resource: &Resource) -> Decision {
-        let (allowed, reason) = match (resource, action) {
-            (Resource::Other(_), _) => (false, "only repositories and the catalog can be accessed"),
-            (Resource::Catalog, Action::Push | Action::Delete) => (false, "the catalog can only be listed"),
-            (Resource::Repository(_), Action::Pull) | (Resource::Catalog, Action::Pull | Action::All) => {
-                self.decide_reading(actor)
+        match (&self.basis, resource, action) {
+            (_, Resource::Other(_), _) => {
+                Decision::without_rule(false, "only repositories and the catalog can be accessed")
             }
-            (Resource::Repository(_), Action::Push | Action::Delete | Action::All) => {
-                self.decide_changing(actor)
+            (_, Resource::Catalog, Action::Push | Action::Delete | Action::Admin) => {
+                Decision::without_rule(false, "the catalog can only be listed")
             }
-        };
-        Decision { allowed, reason: Cow::Borrowed(reason) }
+            (Basis::Mode(mode), Resource::Repository(_), Action::Pull | Action::List)
+            | (Basis::Mode(mode), Resource::Catalog, _) => mode.decide_reading(actor),
+            (Basis::Mode(mode), Resource::Repository(_), _) => mode.decide_changing(actor),
+            (Basis::Rules(book), ..) => Decision::by_rules(
+                &book.decide(&book.standing(actor), action, resource),
+                actor,
+                action,
+                resource,
+            ),
+        }
+    }
+
+    /// The users whom the rules know; `None` without rules.
+    pub(crate) fn users(&self) -> Option<Arc<Users>> {
+        match &self.basis {
+            Basis::Mode(_) => None,
+            Basis::Rules(book) => Some(book.users()),
+        }
+    }
+
+    /// Users whom the rules name and no users file has, each with the place that names him: most likely
+    /// the misspelt name of a group.
+    pub fn unknown_users(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        match &self.basis {
+            Basis::Mode(_) => Vec::new(),
+            Basis::Rules(book) => book.unknown_users(),
+        }
     }
 
     /// The proof that the repository may be read.
     pub fn pull(&self, identity: &Identity, repository: &RepoName) -> Result<Access<Pull>, Denied> {
         self.prove(identity, repository, Action::Pull, &[Action::Pull])
+    }
+
+    /// The proof that the repository may be read, for whoever lists its tags: a rule can forbid that alone.
+    pub fn list(&self, identity: &Identity, repository: &RepoName) -> Result<Access<Pull>, Denied> {
+        let access = self.pull(identity, repository)?;
+        let needed = Scope {
+            resource: Resource::Repository(repository.clone()),
+            actions: BTreeSet::from([Action::Pull]),
+        };
+        let decision = self.decide(access.actor(), Action::List, &needed.resource);
+        if decision.allowed { Ok(access) } else { Err(denied(identity, decision, needed)) }
     }
 
     /// The proof that the repository may be changed. A challenge asks for pull as well, as registry:2's
@@ -114,11 +177,18 @@ impl Policy {
         self.prove(identity, repository, Action::Delete, &[Action::Delete])
     }
 
-    /// The proof that the repositories may be listed.
+    /// The proof that the repositories may be listed: those that the rules let him see.
     #[expect(clippy::disallowed_methods, reason = "this is the policy that grants it")]
     pub fn catalog(&self, identity: &Identity) -> Result<CatalogAccess, Denied> {
         let needed = Scope { resource: Resource::Catalog, actions: BTreeSet::from([Action::All]) };
-        self.check(identity, Action::All, needed).map(CatalogAccess::granted_by_policy)
+        let actor = self.check(identity, Action::All, needed)?;
+        let Basis::Rules(book) = &self.basis else {
+            return Ok(CatalogAccess::granted_by_policy(actor));
+        };
+        let (book, standing) = (Arc::clone(book), book.standing(&actor));
+        let beginnings = book.beginnings_shown(&standing);
+        let shows = move |name: &RepoName| book.shows(&standing, name);
+        Ok(CatalogAccess::granted_by_policy(actor).showing_only(beginnings, shows))
     }
 
     /// Whether `GET /v2/` is answered with 200 instead of a challenge.
@@ -126,27 +196,28 @@ impl Policy {
     /// docker and containers/image look nowhere else to learn whether to log in. So whoever comes with
     /// nothing is challenged as soon as users could do more than he, even if he may pull.
     pub fn base(&self, identity: &Identity) -> Result<(), Denied> {
-        let denied = |remedy, reason| Err(Denied { remedy, needed: None, reason: Cow::Borrowed(reason) });
-        match (self.mode, identity, identity.actor()) {
-            (Mode::Open, _, _) | (_, _, Actor::User(_)) => Ok(()),
-            (Mode::AnonymousPull, Identity::Token(_), Actor::Anonymous) => Ok(()),
-            (Mode::AnonymousPull, Identity::Anonymous | Identity::User(_), Actor::Anonymous) => {
+        let denied =
+            |remedy, reason| Err(Denied { remedy, needed: None, rule: None, reason: Cow::Borrowed(reason) });
+        if matches!(self.basis, Basis::Mode(Mode::Open)) || matches!(identity.actor(), Actor::User(_)) {
+            return Ok(());
+        }
+        match (self.welcomes_anonymous(), identity) {
+            (true, Identity::Token(_)) => Ok(()),
+            (true, Identity::Anonymous | Identity::User(_)) => {
                 denied(Remedy::LogIn, "log in, or fetch an anonymous token to pull")
             }
-            (Mode::EveryoneAuthenticated, Identity::Token(_), Actor::Anonymous) => {
-                denied(Remedy::WiderToken, ONLY_USERS)
-            }
-            (Mode::EveryoneAuthenticated, Identity::Anonymous | Identity::User(_), Actor::Anonymous) => {
-                denied(Remedy::LogIn, ONLY_USERS)
-            }
+            (false, Identity::Token(_)) => denied(Remedy::WiderToken, ONLY_USERS),
+            (false, Identity::Anonymous | Identity::User(_)) => denied(Remedy::LogIn, ONLY_USERS),
         }
     }
 
-    /// Whether there is anything that somebody without an account may do.
-    pub(crate) fn welcomes_anonymous(&self) -> bool {
-        match self.mode {
-            Mode::Open | Mode::AnonymousPull => true,
-            Mode::EveryoneAuthenticated => false,
+    /// Whether there is anything that somebody without an account may do. Clients can be told that only by
+    /// tokens: Basic can't express it.
+    pub fn welcomes_anonymous(&self) -> bool {
+        match &self.basis {
+            Basis::Mode(Mode::Open | Mode::AnonymousPull) => true,
+            Basis::Mode(Mode::EveryoneAuthenticated) => false,
+            Basis::Rules(book) => book.welcomes_anonymous(),
         }
     }
 
@@ -163,26 +234,6 @@ impl Policy {
             }
         }
         granted.into_iter().map(|(resource, actions)| Scope { resource: resource.clone(), actions }).collect()
-    }
-
-    fn decide_reading(&self, actor: &Actor) -> (bool, &'static str) {
-        match (self.mode, actor) {
-            (Mode::Open, _) => (true, EVERYBODY),
-            (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => (true, EVERY_USER),
-            (Mode::EveryoneAuthenticated, Actor::Anonymous) => (false, ONLY_USERS),
-            (Mode::AnonymousPull, Actor::Anonymous) => (true, "anybody may pull and list"),
-        }
-    }
-
-    fn decide_changing(&self, actor: &Actor) -> (bool, &'static str) {
-        match (self.mode, actor) {
-            (Mode::Open, _) => (true, EVERYBODY),
-            (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => (true, EVERY_USER),
-            (Mode::EveryoneAuthenticated, Actor::Anonymous) => (false, ONLY_USERS),
-            (Mode::AnonymousPull, Actor::Anonymous) => {
-                (false, "without an account one may only pull and list: log in with docker login")
-            }
-        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the policy: the one place that makes an Access")]
@@ -204,21 +255,84 @@ impl Policy {
         let actor = identity.actor();
         let decision = self.decide(&actor, action, &needed.resource);
         if !decision.allowed {
-            let remedy = match (&actor, identity) {
-                (Actor::User(_), _) => Remedy::Nothing,
-                (Actor::Anonymous, Identity::Token(_)) => Remedy::WiderToken,
-                (Actor::Anonymous, Identity::Anonymous | Identity::User(_)) => Remedy::LogIn,
-            };
-            return Err(Denied { remedy, needed: Some(needed), reason: decision.reason });
+            return Err(denied(identity, decision, needed));
         }
         match identity {
             Identity::Token(claims) if !claims.cover(action, &needed.resource) => {
                 let reason = format!("the token does not cover {needed}: ask for a token with this scope");
-                Err(Denied { remedy: Remedy::WiderToken, needed: Some(needed), reason: reason.into() })
+                let remedy = Remedy::WiderToken;
+                Err(Denied { remedy, needed: Some(needed), rule: None, reason: reason.into() })
             }
             Identity::Token(_) | Identity::Anonymous | Identity::User(_) => Ok(actor),
         }
     }
+}
+
+impl Mode {
+    fn decide_reading(self, actor: &Actor) -> Decision {
+        match (self, actor) {
+            (Mode::Open, _) => Decision::without_rule(true, EVERYBODY),
+            (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => {
+                Decision::without_rule(true, EVERY_USER)
+            }
+            (Mode::EveryoneAuthenticated, Actor::Anonymous) => Decision::without_rule(false, ONLY_USERS),
+            (Mode::AnonymousPull, Actor::Anonymous) => {
+                Decision::without_rule(true, "anybody may pull and list")
+            }
+        }
+    }
+
+    fn decide_changing(self, actor: &Actor) -> Decision {
+        match (self, actor) {
+            (Mode::Open, _) => Decision::without_rule(true, EVERYBODY),
+            (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => {
+                Decision::without_rule(true, EVERY_USER)
+            }
+            (Mode::EveryoneAuthenticated, Actor::Anonymous) => Decision::without_rule(false, ONLY_USERS),
+            (Mode::AnonymousPull, Actor::Anonymous) => Decision::without_rule(
+                false,
+                "without an account one may only pull and list: log in with docker login",
+            ),
+        }
+    }
+}
+
+impl Decision {
+    fn without_rule(allowed: bool, reason: &'static str) -> Decision {
+        Decision { allowed, rule: None, reason: Cow::Borrowed(reason) }
+    }
+
+    fn by_rules(
+        verdict: &rules::Verdict<'_>,
+        actor: &Actor,
+        action: Action,
+        resource: &Resource,
+    ) -> Decision {
+        let what = match (action, resource) {
+            (_, Resource::Catalog | Resource::Other(_)) => "list the catalog".to_owned(),
+            (Action::All, Resource::Repository(name)) => format!("do everything in {name}"),
+            (action, Resource::Repository(name)) => format!("{} in {name}", action.as_str()),
+        };
+        let reason = match (verdict.allowed, verdict.rule, actor) {
+            (true, Some(rule), _) => format!("{} lets {actor} {what}", rule.place),
+            (false, Some(rule), _) => format!("{} forbids {actor} to {what}", rule.place),
+            (_, None, Actor::User(_)) => format!("no rule lets {actor} {what}"),
+            (_, None, Actor::Anonymous) => {
+                format!("no rule lets {actor} {what}: log in with docker login")
+            }
+        };
+        let rule = verdict.rule.map(|rule| Arc::clone(&rule.place));
+        Decision { allowed: verdict.allowed, rule, reason: reason.into() }
+    }
+}
+
+fn denied(identity: &Identity, decision: Decision, needed: Scope) -> Denied {
+    let remedy = match (identity.actor(), identity) {
+        (Actor::User(_), _) => Remedy::Nothing,
+        (Actor::Anonymous, Identity::Token(_)) => Remedy::WiderToken,
+        (Actor::Anonymous, Identity::Anonymous | Identity::User(_)) => Remedy::LogIn,
+    };
+    Denied { remedy, needed: Some(needed), rule: decision.rule, reason: decision.reason }
 }
 
 const EVERYBODY: &str = "no authentication is configured, so everybody may do everything";
@@ -233,7 +347,9 @@ fn spelled_out(resource: &Resource, actions: &BTreeSet<Action>) -> BTreeSet<Acti
         }
         Resource::Repository(_) => actions.clone(),
         // Listing has one name in tokens, `*`, whichever way it was asked for.
-        Resource::Catalog if actions.contains(&Action::Pull) => BTreeSet::from([Action::All]),
+        Resource::Catalog if actions.contains(&Action::Pull) || actions.contains(&Action::List) => {
+            BTreeSet::from([Action::All])
+        }
         Resource::Catalog => actions.clone(),
         Resource::Other(_) => BTreeSet::new(),
     }

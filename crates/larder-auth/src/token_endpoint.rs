@@ -12,7 +12,7 @@ use crate::clock::rfc3339;
 use crate::credentials::Credentials;
 use crate::htpasswd::shorten;
 use crate::passwords::{Passwords, Verdict};
-use crate::policy::Policy;
+use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
 use crate::secret::{BearerToken, Password};
 use crate::token::{Claims, TokenProblem, Tokens, VALIDITY};
@@ -25,7 +25,7 @@ pub(crate) const MOST_SCOPES: usize = 32;
 pub struct TokenEndpoint {
     tokens: Tokens,
     passwords: Arc<Passwords>,
-    policy: Policy,
+    policy: CurrentPolicy,
 }
 
 /// What a client asks for.
@@ -106,7 +106,7 @@ impl TokenRequest {
 }
 
 impl TokenEndpoint {
-    pub(crate) fn new(tokens: Tokens, passwords: Arc<Passwords>, policy: Policy) -> TokenEndpoint {
+    pub(crate) fn new(tokens: Tokens, passwords: Arc<Passwords>, policy: CurrentPolicy) -> TokenEndpoint {
         TokenEndpoint { tokens, passwords, policy }
     }
 
@@ -118,7 +118,9 @@ impl TokenEndpoint {
     /// refuses them.
     pub async fn grant(&self, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
         match &request.login {
-            Login::Anonymous if self.policy.welcomes_anonymous() => self.issue(Actor::Anonymous, request),
+            Login::Anonymous if self.policy.get().welcomes_anonymous() => {
+                self.issue(Actor::Anonymous, request)
+            }
             Login::Anonymous => Err(Refusal::LoginNeeded),
             Login::Unusable => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
             Login::Password { user, password } => match self.passwords.verify(user, password).await? {
@@ -149,7 +151,7 @@ impl TokenEndpoint {
     }
 
     fn issue(&self, actor: Actor, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
-        let granted = self.policy.grant(&actor, &request.scopes);
+        let granted = self.policy.get().grant(&actor, &request.scopes);
         let issued = self.tokens.issue(&actor, &granted)?;
         Ok(TokenGrant {
             token: issued.token,
@@ -166,10 +168,11 @@ impl TokenEndpoint {
         claimed_user: &str,
         request: &TokenRequest,
     ) -> Result<TokenGrant, Refusal> {
-        let as_user = self.policy.grant(&Actor::User(claimed_user.into()), &request.scopes);
-        let as_anybody = self.policy.grant(&Actor::Anonymous, &request.scopes);
+        let policy = self.policy.get();
+        let as_user = policy.grant(&Actor::User(claimed_user.into()), &request.scopes);
+        let as_anybody = policy.grant(&Actor::Anonymous, &request.scopes);
         let is_login = request.scopes.is_empty();
-        if is_login || as_user != as_anybody || !self.policy.welcomes_anonymous() {
+        if is_login || as_user != as_anybody || !policy.welcomes_anonymous() {
             return Err(refusal);
         }
         debug!(%refusal, "wrong credentials ask for no more than anybody may have, and get an anonymous token");

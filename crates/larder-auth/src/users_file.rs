@@ -49,15 +49,19 @@ impl UsersFile {
     /// Errors: [`AuthError::UsersFileUnreadable`] and [`AuthError::UsersFileMistaken`]. Either must keep
     /// the server from starting.
     pub fn open(path: impl Into<PathBuf>) -> Result<UsersFile, AuthError> {
-        const FIRST_GENERATION: u64 = 1;
         let path = path.into();
         let (stamp, content) =
             read(&path).map_err(|source| AuthError::UsersFileUnreadable { path: path.clone(), source })?;
-        let table = UserTable::parse(&path, &content, FIRST_GENERATION)?;
+        let table = UserTable::parse(&path, &content)?;
         if table.user_count() == 0 {
             warn!(path = %path.display(), "the users file is empty, so nobody can log in: larder user add <user>");
         }
         Ok(UsersFile { path, state: Mutex::new(State { table: Arc::new(table), seen: Some(stamp) }) })
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The users as of now: the file is read again if it has changed since. Blocks for a `stat`, and for
@@ -83,7 +87,7 @@ impl UsersFile {
             return;
         }
         state.seen = Some(stamp);
-        match UserTable::parse(&self.path, &content, state.table.generation().saturating_add(1)) {
+        match UserTable::parse(&self.path, &content) {
             Ok(table) => {
                 info!(path = %self.path.display(), users = table.user_count(), "the users file was read again");
                 state.table = Arc::new(table);

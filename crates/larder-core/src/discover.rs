@@ -1,8 +1,26 @@
 use larder_meta::{Listing, Page};
-use larder_oci::{Access, CatalogAccess, Descriptor, Digest, Pull};
+use larder_oci::{Access, CatalogAccess, Descriptor, Digest, Pull, RepoName};
 
 use crate::error::RegistryError;
 use crate::registry::Registry;
+
+/// Names that one request for the catalog looks at, of which it may show only some: a tenth of a second.
+const MOST_NAMES_LOOKED_AT: usize = 50_000;
+
+/// Names that are looked at at once, at least: a page of one would otherwise ask the index for each name.
+const FEWEST_NAMES_AT_ONCE: usize = 100;
+
+/// And at most, whatever page was asked for.
+const MOST_NAMES_AT_ONCE: usize = 10_000;
+
+/// A part of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogPage {
+    /// The repositories' names, sorted.
+    pub items: Vec<String>,
+    /// Where the next page begins behind; `None` at the end.
+    pub next: Option<String>,
+}
 
 impl Registry {
     /// A page of a repository's tags in byte order.
@@ -18,13 +36,18 @@ impl Registry {
         .await
     }
 
-    /// A page of the repositories in byte order.
+    /// A page of the repositories that the actor may see, in byte order.
+    ///
+    /// It is full unless so many others lie in between that looking on would take too long: then
+    /// [`CatalogPage::next`] leads on from there.
     pub async fn catalog(
         &self,
-        _access: &CatalogAccess,
+        access: &CatalogAccess,
         page: Page<String>,
-    ) -> Result<Listing<String>, RegistryError> {
-        self.asking_the_index(move |inner| Ok(inner.meta.catalog(&page)?)).await
+    ) -> Result<CatalogPage, RegistryError> {
+        let access = access.clone();
+        self.asking_the_index(move |inner| shown_page(&access, page, |page| Ok(inner.meta.catalog(page)?)))
+            .await
     }
 
     /// A page of the manifests about `subject`, sorted by digest; with types given, of these types only.
@@ -42,3 +65,46 @@ impl Registry {
         .await
     }
 }
+
+/// Reads on until the page is full, over the names that aren't shown.
+fn shown_page(
+    access: &CatalogAccess,
+    page: Page<String>,
+    read: impl Fn(&Page<String>) -> Result<Listing<String>, RegistryError>,
+) -> Result<CatalogPage, RegistryError> {
+    if access.shows_all() {
+        let listing = read(&page)?;
+        let next = listing.items.last().filter(|_| listing.more).cloned();
+        return Ok(CatalogPage { items: listing.items, next });
+    }
+    let mut items: Vec<String> = Vec::new();
+    let mut after = page.after.unwrap_or_default();
+    let mut looked_at = 0;
+    let mut at_once = page.limit.clamp(FEWEST_NAMES_AT_ONCE, MOST_NAMES_AT_ONCE);
+    // One name more than fits tells whether there is a next page.
+    while items.len() <= page.limit && looked_at < MOST_NAMES_LOOKED_AT {
+        let Some(from) = access.skip_from(after) else { return Ok(CatalogPage { items, next: None }) };
+        let listing = read(&Page { after: Some(from), limit: at_once })?;
+        at_once = at_once.saturating_mul(2).min(MOST_NAMES_AT_ONCE);
+        looked_at += listing.items.len();
+        after = listing.items.last().cloned().unwrap_or_default();
+        items.extend(listing.items.into_iter().filter(|name| is_shown(access, name)));
+        if !listing.more {
+            after.clear();
+            break;
+        }
+    }
+    if items.len() > page.limit {
+        items.truncate(page.limit);
+        after = items.last().cloned().unwrap_or_default();
+    }
+    Ok(CatalogPage { items, next: Some(after).filter(|after| !after.is_empty()) })
+}
+
+/// A name that is none is nothing that a rule could be about.
+fn is_shown(access: &CatalogAccess, name: &str) -> bool {
+    name.parse::<RepoName>().is_ok_and(|name| access.shows(&name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,7 @@ mod maintenance;
 mod events;
 mod error;
 
+pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
 pub use larder_meta::{Listing, Page, Precondition};

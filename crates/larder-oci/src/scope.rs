@@ -36,6 +36,10 @@ pub enum Action {
     Push,
     /// Remove.
     Delete,
+    /// See what there is: tags, and the repository in the catalog.
+    List,
+    /// Look after the registry itself. No client asks for it.
+    Admin,
     /// `*`: everything that may be done.
     All,
 }
@@ -54,6 +58,8 @@ impl Action {
             Action::Pull => "pull",
             Action::Push => "push",
             Action::Delete => "delete",
+            Action::List => "list",
+            Action::Admin => "admin",
             Action::All => "*",
         }
     }
@@ -81,6 +87,8 @@ impl FromStr for Scope {
                 "pull" => Some(Action::Pull),
                 "push" => Some(Action::Push),
                 "delete" => Some(Action::Delete),
+                "list" => Some(Action::List),
+                "admin" => Some(Action::Admin),
                 "*" => Some(Action::All),
                 _ => None,
             })

@@ -32,18 +32,19 @@ impl Call {
         let access = self.app.gate.policy().catalog(&identity)?;
         let limit = self.limit(CATALOG_PAGE, self.options.catalog_max_entries)?;
         let page = Page { after: self.parameter("last"), limit };
-        let listing = self.app.registry.catalog(&access, page).await?;
-        let body = respond::json(StatusCode::OK, &json!({ "repositories": listing.items }));
-        Ok(self.with_next(body, "_catalog", &listing, limit))
+        let page = self.app.registry.catalog(&access, page).await?;
+        let body = respond::json(StatusCode::OK, &json!({ "repositories": page.items }));
+        Ok(self.with_next(body, "_catalog", page.next.as_deref(), limit))
     }
 
     pub(crate) async fn tags(&self, name: &RepoName) -> Answer {
-        let access = self.may_pull(name).await?;
+        let access = self.may_list(name).await?;
         let limit = self.limit(TAGS_WITHOUT_LIMIT, self.options.tags_max)?;
         let page = Page { after: self.parameter("last"), limit };
         let listing = self.app.registry.tags(&access, page).await?;
         let body = respond::json(StatusCode::OK, &json!({ "name": name, "tags": listing.items }));
-        Ok(self.with_next(body, &format!("{name}/tags/list"), &listing, limit))
+        let last = listing.items.last().filter(|_| listing.more);
+        Ok(self.with_next(body, &format!("{name}/tags/list"), last.map(String::as_str), limit))
     }
 
     pub(crate) async fn referrers(&self, name: &RepoName, subject: &Digest) -> Answer {
@@ -93,10 +94,10 @@ impl Call {
         &self,
         mut response: Response<Body>,
         path: &str,
-        listing: &Listing<String>,
+        last: Option<&str>,
         limit: usize,
     ) -> Response<Body> {
-        if let (true, Some(last)) = (listing.more && limit > 0, listing.items.last()) {
+        if let (true, Some(last)) = (limit > 0, last) {
             let link = format!("<{}?last={}&n={limit}>; rel=\"next\"", self.path(path), encoded(last));
             response.headers_mut().insert(LINK, header(&link));
         }

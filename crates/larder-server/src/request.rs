@@ -6,7 +6,7 @@ use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_auth::{ChallengeError, Denied, Identity, Refusal};
+use larder_auth::{ChallengeError, Denied, Identity, Refusal, Remedy};
 use larder_core::RegistryError;
 use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
@@ -208,9 +208,14 @@ impl Call {
     /// What anybody may pull needs no scope: a token for one repository also reads a public other.
     pub(crate) fn may_pull_as(&self, identity: &Identity, name: &RepoName) -> Result<Access<Pull>, Denied> {
         let policy = self.app.gate.policy();
-        policy
-            .pull(identity, name)
-            .or_else(|denied| policy.pull(&Identity::Anonymous, name).map_err(|_| denied))
+        as_anybody_too(identity, |identity| policy.pull(identity, name))
+    }
+
+    /// As [`may_pull_as`](Call::may_pull_as), for whoever wants to see the tags.
+    pub(crate) async fn may_list(&self, name: &RepoName) -> Result<Access<Pull>, Failure> {
+        let identity = self.identify_for(name, &[Action::Pull]).await?;
+        let policy = self.app.gate.policy();
+        Ok(as_anybody_too(&identity, |identity| policy.list(identity, name))?)
     }
 
     pub(crate) async fn may_push(&self, name: &RepoName) -> Result<(Identity, Access<Push>), Failure> {
@@ -288,11 +293,12 @@ impl Call {
                 error_response(&[error])
             }
             Failure::Denied(denied) => {
-                self.note(StatusCode::UNAUTHORIZED, &denied.reason);
                 let response = error_response(&[from_denied(&denied)]);
                 if !denied.authenticating_could_help() {
+                    self.log_denial(&denied);
                     return response;
                 }
+                self.note(StatusCode::UNAUTHORIZED, &denied.reason);
                 self.challenged(response, denied.needed.as_ref(), denied.challenge_error())
             }
             Failure::Refused(refused) => {
@@ -335,6 +341,15 @@ impl Call {
         );
     }
 
+    /// Nothing that this user could do helps: his operator will be asked, and looks here.
+    fn log_denial(&self, denied: &Denied) {
+        tracing::info!(
+            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            path = self.parts.uri.path(), rule = denied.rule.as_deref().unwrap_or("none"),
+            reason = %denied.reason, "a request was denied"
+        );
+    }
+
     fn log_failure(&self, error: &(dyn std::error::Error + 'static)) {
         let mut causes = Vec::new();
         let mut cause = error.source();
@@ -347,4 +362,16 @@ impl Call {
             path = self.parts.uri.path(), %error, cause = causes.join(": "), "a request failed"
         );
     }
+}
+
+/// What a token doesn't cover is allowed all the same if anybody may do it. What a rule forbids this user is
+/// not: that he could come without his name doesn't make it his.
+fn as_anybody_too(
+    identity: &Identity,
+    prove: impl Fn(&Identity) -> Result<Access<Pull>, Denied>,
+) -> Result<Access<Pull>, Denied> {
+    prove(identity).or_else(|denied| match denied.remedy {
+        Remedy::WiderToken => prove(&Identity::Anonymous).map_err(|_| denied),
+        Remedy::LogIn | Remedy::Nothing => Err(denied),
+    })
 }

@@ -1,6 +1,7 @@
 //! The command line: Larder's own, and the forms that the image `registry:2` is started with.
 
 use clap::{Args, Parser, Subcommand};
+use larder_oci::Action;
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     /// Edit the users of an htpasswd file.
     #[command(subcommand)]
     User(User),
+    /// Ask what the rules of the configuration say.
+    #[command(subcommand)]
+    Access(Access),
     /// Ask a running Larder whether it is well; the exit code is the answer.
     Healthcheck {
         /// Its address, such as http://localhost:5000, or the config.yml that it was started with; the local one when left out.
@@ -84,6 +88,34 @@ pub(crate) enum User {
         #[command(flatten)]
         users: UsersFile,
     },
+}
+
+/// `larder access`
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Access {
+    /// Say whether somebody may do something in a repository, by which rules, and which nearly said otherwise; exits
+    /// with 0 when it is allowed and with 1 when it isn't.
+    Explain {
+        /// The user's name, or anonymous.
+        user: String,
+        /// pull, push, delete, list, admin or all.
+        action: String,
+        /// The repository's name, such as team/app.
+        repository: String,
+        /// The config.yml that is meant; else the one that a start would use.
+        #[arg(long, value_name = "CONFIG")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// The action that a word of the command line means.
+pub(crate) fn explained_action(word: &str) -> Result<Action, String> {
+    let actions = [Action::Pull, Action::Push, Action::Delete, Action::List, Action::Admin];
+    match actions.into_iter().find(|action| action.as_str() == word) {
+        Some(action) => Ok(action),
+        None if word == "all" => Ok(Action::All),
+        None => Err(format!("{word:?} is no action; there is pull, push, delete, list, admin and all")),
+    }
 }
 
 /// Which file holds the users.

@@ -3,6 +3,7 @@
 mod cli;
 mod serve;
 mod reload;
+mod access;
 mod first_start;
 mod telemetry;
 mod lines;
@@ -52,6 +53,9 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::User(user) => {
             Ok(users::run(&user, environment, may_use_system_directory, &mut std::io::stdout())?)
+        }
+        Command::Access(command) => {
+            access::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::Healthcheck { url } => {
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)

@@ -2,17 +2,18 @@
 
 use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, UsersFile};
+use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Policy, Users};
 use larder_core::{Registry, Settings, UploadPurging};
 use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, Tls, TlsFiles};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, users_files};
 use crate::config::{self, Auth, ClientAuth, Config, Environment, Loaded, MinimumTls, Source};
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
@@ -21,6 +22,9 @@ use crate::{first_start, telemetry};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
+
+/// What tokens are made for, where the configuration doesn't say.
+const SERVICE: &str = "larder";
 
 /// The user that registry:2 makes when its htpasswd file is missing.
 const REGISTRY_2_USER: &str = "docker";
@@ -222,27 +226,64 @@ fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
                     "the htpasswd file was missing; it was made with a user whose password is shown only now"
                 );
             }
-            AuthMode::Basic { realm: realm.clone(), passwords: passwords(path, &clock)? }
+            let passwords = passwords(config, &clock)?;
+            let rules = rules(config, &passwords);
+            // Basic can't say that some things need no account: docker gives up without one.
+            let mode = if rules.as_ref().is_some_and(Policy::welcomes_anonymous) {
+                let key = first_start::token_key(&token_key_path(config))?;
+                AuthMode::Token {
+                    service: SERVICE.to_owned(),
+                    passwords,
+                    key,
+                    mode: Mode::EveryoneAuthenticated,
+                }
+            } else {
+                AuthMode::Basic { realm: realm.clone(), passwords }
+            };
+            return with_rules(Gate::new(mode, clock), rules);
         }
         Auth::BuiltIn { users_file, service } => {
             if let Some(password) = first_start::first_user(users_file, ADMIN)? {
                 greet(config, port, &String::from_utf8_lossy(password.expose()));
             }
-            let key = first_start::token_key(&users_file.with_file_name("token.key"))?;
-            AuthMode::Token {
-                service: service.clone(),
-                passwords: passwords(users_file, &clock)?,
-                key,
-                mode: Mode::AnonymousPull,
-            }
+            let key = first_start::token_key(&token_key_path(config))?;
+            let passwords = passwords(config, &clock)?;
+            let rules = rules(config, &passwords);
+            let mode =
+                AuthMode::Token { service: service.clone(), passwords, key, mode: Mode::AnonymousPull };
+            return with_rules(Gate::new(mode, clock), rules);
         }
     };
     Ok(Gate::new(mode, clock))
 }
 
-fn passwords(path: &Path, clock: &Clock) -> Result<Arc<Passwords>, Box<dyn Error>> {
+/// The policy of the `access` section, over these users.
+fn rules(config: &Config, passwords: &Passwords) -> Option<Policy> {
+    let policy = access::policy(config, passwords.users())?;
+    for (place, name) in policy.unknown_users() {
+        tracing::warn!(
+            %place, name = &*name, "the rules name somebody who is neither a group nor a user now: is the name right?"
+        );
+    }
+    Some(policy)
+}
+
+fn with_rules(gate: Gate, rules: Option<Policy>) -> Result<Gate, Box<dyn Error>> {
+    if let Some(rules) = rules {
+        gate.replace_policy(rules)?;
+    }
+    Ok(gate)
+}
+
+/// The key lies with the data, as clients' tokens are to outlive whatever happens to the process.
+fn token_key_path(config: &Config) -> PathBuf {
+    config.storage.root_directory.join("larder/token.key")
+}
+
+fn passwords(config: &Config, clock: &Clock) -> Result<Arc<Passwords>, Box<dyn Error>> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    Ok(Arc::new(Passwords::new(UsersFile::open(path)?, rand::random(), cores, Arc::clone(clock))))
+    let users = Users::open(users_files(config))?;
+    Ok(Arc::new(Passwords::new(Arc::new(users), rand::random(), cores, Arc::clone(clock))))
 }
 
 /// What a first start has to say to a person, once.

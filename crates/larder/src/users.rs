@@ -155,7 +155,7 @@ fn remove(path: &Path, name: &str) -> Result<String, UserError> {
 /// A running registry takes up a file as a whole or not at all: one bad line keeps this edit from counting.
 fn warn_of_mistakes(path: &Path) -> Result<(), UserError> {
     let bytes = fs::read(path).map_err(failed("read", path))?;
-    if let Err(mistakes) = UserTable::parse(path, &bytes, 0) {
+    if let Err(mistakes) = UserTable::parse(path, &bytes) {
         eprintln!("warning: a running Larder won't take up this change until the file is mended: {mistakes}");
     }
     Ok(())

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::HashKind;
 use crate::testing::USERS;
 
 fn parse(content: &[u8]) -> Result<UserTable, Vec<UsersFileMistake>> {
-    UserTable::parse(Path::new("/auth/htpasswd"), content, 1).map_err(|error| match error {
+    UserTable::parse(Path::new("/auth/htpasswd"), content).map_err(|error| match error {
         AuthError::UsersFileMistaken { mistakes, .. } => mistakes,
         other => panic!("{other}"),
     })
@@ -87,8 +88,9 @@ fn lines_that_can_never_work_are_mistakes() {
         ("u:{SHA}EfatjsUqKYSrqv18O1FlA3hcIHI=".into(), LineProblem::OtherHash(HashKind::Sha1)),
         ("u:iJQkuUSq2uZ0A".into(), LineProblem::OtherHash(HashKind::UnixCrypt)),
         ("u:$1$abc$def".into(), LineProblem::OtherHash(HashKind::Md5Crypt)),
-        ("u:$5$sYEB5$56HAFFWC".into(), LineProblem::OtherHash(HashKind::Sha256Crypt)),
-        ("u:$6$ZbpoU$zADDKRYt".into(), LineProblem::OtherHash(HashKind::Sha512Crypt)),
+        ("u:$5$sYEB5$56HAFFWC".into(), LineProblem::BrokenShaCrypt),
+        ("u:$6$ZbpoU$zADDKRYt".into(), LineProblem::BrokenShaCrypt),
+        ("u:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ".into(), LineProblem::BrokenArgon2),
         (format!("u:$2x$05${tail}"), LineProblem::OtherHash(HashKind::FaultyBcrypt)),
         (format!("u: $2y$05${tail}"), LineProblem::OtherHash(HashKind::PlainOrUnknown)),
         ("u:hunter2".into(), LineProblem::OtherHash(HashKind::PlainOrUnknown)),
@@ -119,39 +121,22 @@ fn lines_that_can_never_work_are_mistakes() {
 #[test]
 fn mistakes_are_told_together_with_the_fix_and_without_the_secret() {
     let content = b"alice:$apr1$H5Q.SWBn$97aTJuvAwftul7NOvgbn.0\nhunter2\nb c:hunter2\n";
-    let error = UserTable::parse(Path::new("/auth/htpasswd"), content, 1).unwrap_err();
+    let error = UserTable::parse(Path::new("/auth/htpasswd"), content).unwrap_err();
     assert_eq!(
         error.to_string(),
         "/auth/htpasswd line 1, user \"alice\": the password is an MD5 hash ($apr1$, what `htpasswd` writes \
-         without -B), and only bcrypt is accepted; set the password anew: larder user add alice\n\
+         without -B), and only bcrypt, argon2 and sha-crypt ($5$, $6$) are accepted; set the password anew: \
+         larder user add alice\n\
          /auth/htpasswd line 2: it has no `:` between user and password hash; delete the line and add the \
          user: larder user add <user>\n\
          /auth/htpasswd line 3, user \"b c\": the password is plain text or an unknown kind of hash, and only \
-         bcrypt is accepted; set the password anew: larder user add <user>"
+         bcrypt, argon2 and sha-crypt ($5$, $6$) are accepted; set the password anew: larder user add <user>"
     );
-    let error = UserTable::parse(Path::new("/f"), &b"hunter2\n".repeat(25), 1).unwrap_err().to_string();
+    let error = UserTable::parse(Path::new("/f"), &b"hunter2\n".repeat(25)).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 21);
     assert!(error.ends_with("\n… and 5 more lines") && !error.contains("hunter2"), "{error}");
-    let error = UserTable::parse(Path::new("/f"), &b"hunter2\n".repeat(20), 1).unwrap_err().to_string();
+    let error = UserTable::parse(Path::new("/f"), &b"hunter2\n".repeat(20)).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 20);
-}
-
-#[test]
-fn the_prevailing_cost_is_what_an_unknown_user_costs() {
-    let line = |user: &str, cost: &str| {
-        format!("{user}:$2y${cost}$yyL.4KO5LhGAyhXrqai31.2CaxJe5xIWEOm6sI5Fr0o4PE81qHzde\n")
-    };
-    let cases = [
-        (String::new(), DEFAULT_COST),
-        (line("a", "05"), 5),
-        (line("a", "05") + &line("b", "12"), 12),
-        (line("a", "05") + &line("b", "12") + &line("c", "05"), 5),
-    ];
-    for (content, cost) in cases {
-        let table = parse(content.as_bytes()).unwrap();
-        assert_eq!(table.stand_in().cost, cost, "{content}");
-        assert!(BcryptHash::parse(&table.stand_in().text).is_ok(), "{}", table.stand_in().text);
-    }
 }
 
 #[test]
@@ -191,7 +176,7 @@ fn secrets_and_hashes_mask_themselves() {
     let password = Password::from("hunter2");
     assert_eq!(format!("{password} {password:?}"), "[masked] [masked]");
     let table = format!("{:?}", parse(USERS.as_bytes()).unwrap());
-    assert!(table.contains("[bcrypt, cost 4]") && !table.contains("$2"), "{table}");
+    assert!(table.contains("[Bcrypt { cost: 4 }]") && !table.contains("$2"), "{table}");
 }
 
 #[test]

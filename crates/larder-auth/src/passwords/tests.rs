@@ -73,7 +73,7 @@ async fn guessing_does_not_push_out_who_belongs_here() {
     let passwords = home.passwords(&clock);
     assert_eq!(passwords.verify("bob", &"s3cret".into()).await.unwrap(), bob());
     clock.set(NOON + 1);
-    let table = passwords.users.current();
+    let table = passwords.users().current();
     for number in 0..2 * MOST_ENTRIES {
         let guess = passwords.notes.fingerprint("bob", &number.to_string().as_str().into());
         passwords.notes.remember(guess, &table, Verdict::WrongPassword);

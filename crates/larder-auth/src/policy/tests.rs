@@ -4,7 +4,8 @@ use super::*;
 use crate::token::Claims;
 
 const MODES: [Mode; 3] = [Mode::Open, Mode::EveryoneAuthenticated, Mode::AnonymousPull];
-const ACTIONS: [Action; 4] = [Action::Pull, Action::Push, Action::Delete, Action::All];
+const ACTIONS: [Action; 6] =
+    [Action::Pull, Action::Push, Action::Delete, Action::List, Action::Admin, Action::All];
 
 fn bob() -> Actor {
     Actor::User("bob".into())
@@ -24,9 +25,9 @@ fn token(actor: Actor, access: &[&str]) -> Identity {
 
 #[test]
 fn the_whole_table() {
-    use Action::{All, Delete, Pull, Push};
-    let everything = &[Pull, Push, Delete, All][..];
-    let listing = &[Pull, All][..];
+    use Action::{Admin, All, Delete, List, Pull, Push};
+    let everything = &[Pull, Push, Delete, List, Admin, All][..];
+    let listing = &[Pull, List, All][..];
     let nothing = &[][..];
     let table = [
         // mode, actor, allowed with a repository, allowed with the catalog
@@ -34,7 +35,7 @@ fn the_whole_table() {
         (Mode::Open, bob(), everything, listing),
         (Mode::EveryoneAuthenticated, Actor::Anonymous, nothing, nothing),
         (Mode::EveryoneAuthenticated, bob(), everything, listing),
-        (Mode::AnonymousPull, Actor::Anonymous, &[Pull], listing),
+        (Mode::AnonymousPull, Actor::Anonymous, &[Pull, List], listing),
         (Mode::AnonymousPull, bob(), everything, listing),
     ];
     for (mode, actor, with_repository, with_catalog) in table {
@@ -140,7 +141,7 @@ fn a_proof_names_the_repository_it_was_asked_for() {
 
 #[test]
 fn denials_say_what_would_help() {
-    let denied = |remedy| Denied { remedy, needed: None, reason: "".into() };
+    let denied = |remedy| Denied { remedy, needed: None, rule: None, reason: "".into() };
     let table = [
         (Remedy::LogIn, true, None),
         (Remedy::WiderToken, true, Some(ChallengeError::InsufficientScope)),

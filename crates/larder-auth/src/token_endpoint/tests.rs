@@ -1,12 +1,12 @@
 use super::*;
-use crate::policy::Mode;
+use crate::policy::{Mode, Policy};
 use crate::testing::{HandClock, Home, NOON, USERS};
 use crate::token::SigningKey;
 
 fn endpoint(home: &Home, mode: Mode) -> TokenEndpoint {
     let clock = HandClock::at_noon();
     let tokens = Tokens::new("larder".into(), SigningKey::from([7; 32]), clock.clock());
-    TokenEndpoint::new(tokens, home.passwords(&clock), Policy::new(mode))
+    TokenEndpoint::new(tokens, home.passwords(&clock), Policy::new(mode).into())
 }
 
 fn password(user: &str, password: &str) -> Login {

@@ -38,6 +38,8 @@ mod ranges;
 #[cfg(test)]
 mod referrers;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod certificates;

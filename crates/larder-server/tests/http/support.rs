@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Reply, Request, base64, delete, get, head, options, patch, post, put};
 pub(crate) use images::*;
-pub(crate) use server::{ALICE, GateKind, Server, Setup, certificate, write};
+pub(crate) use server::{ALICE, BOB, CAROL, GateKind, Server, Setup, certificate, write};
 
 /// Longer than anything here takes on a loaded machine: over it, the server hangs.
 const PATIENCE: Duration = Duration::from_secs(20);

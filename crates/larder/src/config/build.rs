@@ -3,14 +3,14 @@
 //! A value that the table's check has refused already reads as unset here, so that it is reported once.
 
 use super::{
-    Start,
+    Start, access,
     environment::built_in_users_file,
     keys::{DRIVERS, Slot},
     report::{Mistake, Report},
     scalar,
     typed::{
-        Auth, ClientAuth, Config, Formatter, Http, Level, ListenAddress, Log, MinimumTls, Storage, Tls,
-        UploadPurging,
+        Access, Auth, ClientAuth, Config, Formatter, Http, Level, ListenAddress, Log, MinimumTls, Storage,
+        Tls, UploadPurging,
     },
     value::{Content, Entry, Origin, Value},
 };
@@ -45,6 +45,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
     Config {
         http: reader.http(),
         auth: reader.auth(start, &storage.root_directory),
+        access: reader.access(start),
         log: reader.log(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),
@@ -203,6 +204,17 @@ impl<'a> Reader<'a> {
                 Auth::None
             }
         }
+    }
+
+    fn access(&mut self, start: Start<'_>) -> Option<Access> {
+        let access = access::read(self.root, self.report)?;
+        let kinds = self.root.entry("auth").map(|auth| auth.value.entries()).unwrap_or_default();
+        if start == Start::File && kinds.iter().all(|kind| kind.key == "none") {
+            let why = "rules are about users, and without auth nobody is asked who he is; add for instance \
+                       auth: {htpasswd: {realm: Registry, path: /etc/larder/users}}";
+            self.report.error(&self.section_origin("access"), Mistake::Missing { key: "auth", why });
+        }
+        Some(access)
     }
 
     fn htpasswd(&mut self) -> Auth {

@@ -22,7 +22,7 @@ fn check_value(value: &Value, slot: &Slot, report: &mut Report) {
         (Content::Map(entries), Kind::Section | Kind::Choice | Kind::Headers) => {
             entries.iter().for_each(|entry| known_entry(entry, slot, report));
         }
-        (Content::List(items), Kind::Sections | Kind::Texts) => {
+        (Content::List(items), Kind::Sections | Kind::Texts | Kind::OneOrMore) => {
             let Some(item) = slot.item() else { return };
             items.iter().for_each(|each| check_value(each, &item, report));
         }
@@ -80,7 +80,7 @@ fn tell_status(slot: &Slot, place: &Origin, report: &mut Report) {
 
 fn scalar_fits(text: &str, kind: Kind) -> bool {
     match kind {
-        Kind::Text | Kind::Secret | Kind::Anything | Kind::Choice => true,
+        Kind::Text | Kind::Secret | Kind::Anything | Kind::Choice | Kind::OneOrMore => true,
         Kind::Boolean => scalar::boolean(text).is_some(),
         Kind::Integer => scalar::integer(text).is_some(),
         Kind::Duration => scalar::duration_nanoseconds(text).is_some(),
@@ -100,6 +100,7 @@ fn wrong_kind(value: &Value, slot: &Slot, report: &mut Report) {
         Kind::Duration => "a duration such as 30s, 5m or 168h".to_owned(),
         Kind::Words(words) => format!("one of {}", words.join(", ")),
         Kind::Texts => "a list such as [one, two]".to_owned(),
+        Kind::OneOrMore => "a word, or a list such as [one, two]".to_owned(),
         Kind::Headers => "a map of header names to lists, such as {X-Name: [value]}".to_owned(),
         Kind::Anything => return,
     };

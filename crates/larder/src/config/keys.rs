@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Words(&'static [&'static str]),
     /// A list of texts.
     Texts,
+    /// A text, or a list of texts.
+    OneOrMore,
     /// A map of HTTP header names to lists of texts.
     Headers,
     /// Whatever stands there, as the options of drivers that Larder doesn't have.
@@ -61,9 +63,11 @@ impl Key {
         self.path.rsplit_once('.').map_or(self.path, |(_, name)| name)
     }
 
-    /// The environment variable that sets this key, with item 0 for each list on the way.
+    /// The environment variable that sets this key, with item 0 for each list on the way. In a variable `_`
+    /// is the step from a section to its key, so that names lose theirs: `may_not` is `MAYNOT`.
     pub(super) fn variable(&self) -> String {
-        format!("REGISTRY_{}", self.path.replace("[]", "_0").replace('.', "_").to_ascii_uppercase())
+        let path = self.path.replace('_', "").replace("[]", "_0").replace('.', "_");
+        format!("REGISTRY_{}", path.to_ascii_uppercase())
     }
 }
 
@@ -114,7 +118,7 @@ impl Slot {
             Kind::Headers => Some(self.inside(&format!(".{name}"), Texts)),
             Kind::Anything => Some(self.inside(&format!(".{name}"), Kind::Anything)),
             Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
-            Kind::Duration | Kind::Words(_) | Texts => None,
+            Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
         }
     }
 
@@ -122,7 +126,7 @@ impl Slot {
     pub(super) fn item(&self) -> Option<Self> {
         match self.kind {
             Kind::Sections => Some(self.inside("[]", Section)),
-            Texts => Some(self.inside("[]", Kind::Text)),
+            Texts | Kind::OneOrMore => Some(self.inside("[]", Kind::Text)),
             Kind::Anything => Some(self.inside("[]", Kind::Anything)),
             Section | Kind::Choice | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
             Kind::Duration | Kind::Words(_) | Kind::Headers => None,
@@ -139,7 +143,7 @@ impl Slot {
         let go_name = GO_NAMES.iter().find(|(section, name, _)| *section == self.path && *name == element);
         self.keys().find(|key| match go_name {
             Some((_, _, name)) => key.name() == *name,
-            None => key.name().to_ascii_uppercase() == element,
+            None => key.name().replace('_', "").to_ascii_uppercase() == element,
         })
     }
 

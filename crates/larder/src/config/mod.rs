@@ -13,6 +13,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+mod access;
 mod build;
 mod check;
 mod environment;

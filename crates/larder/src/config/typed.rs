@@ -1,8 +1,9 @@
 //! The configuration with types: what the start is wired from. Every value in it has been checked.
 
 use http::{HeaderName, HeaderValue, Uri};
+use larder_auth::{Group, Rule};
 use larder_server::{CipherSuite, Limits, Network};
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything that Larder takes from its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +12,10 @@ pub(crate) struct Config {
     pub(crate) storage: Storage,
     /// Where and how to answer.
     pub(crate) http: Http,
-    /// Who may do what.
+    /// How clients prove who they are.
     pub(crate) auth: Auth,
+    /// Who may do what; without it, what `auth` says.
+    pub(crate) access: Option<Access>,
     /// What is written to the log.
     pub(crate) log: Log,
     /// The most repositories that one page of the catalog may hold; at least 1.
@@ -150,6 +153,15 @@ pub(crate) enum Auth {
         /// What tokens are made for.
         service: String,
     },
+}
+
+/// `access`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// Who is who.
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    /// In the order of the file.
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// `log`

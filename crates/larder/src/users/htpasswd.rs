@@ -77,7 +77,7 @@ impl Htpasswd {
             return Ok(Verdict::UnknownUser);
         };
         // The line alone, so that another user's mistake doesn't stand in this one's way.
-        let table = match UserTable::parse(path, line.as_bytes(), 0) {
+        let table = match UserTable::parse(path, line.as_bytes()) {
             Ok(table) => table,
             Err(AuthError::UsersFileMistaken { mistakes, .. }) => {
                 let problems: Vec<String> =

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -6,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use larder_auth::{AuthMode, Clock, Gate, Mode, Password, Passwords, UsersFile, htpasswd_line};
+use larder_auth::{
+    AuthMode, Clock, Effect, Gate, Group, Mode, Password, Passwords, Policy, Rule, Users, UsersFile, Who,
+    htpasswd_line,
+};
 use larder_core::{Environment, Registry, Settings, UploadPurging};
-use larder_oci::Digest;
+use larder_oci::{Action, Digest};
 use larder_server::{AccessLog, App, BoundServer, Network, Options, ServeError, Tls, TlsFiles};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -19,6 +23,10 @@ use super::{Client, Reply, Request, within};
 
 /// The user of every gate, whose password holds a colon.
 pub(crate) const ALICE: (&str, &str) = ("alice", "pass:word");
+
+/// Further users of [`GateKind::Rules`]: one of alice's team, and one who is in none.
+pub(crate) const BOB: (&str, &str) = ("bob", "bobs secret");
+pub(crate) const CAROL: (&str, &str) = ("carol", "carols secret");
 
 /// 10/Oct/2026:13:55:36 +0000, at which the access log's clock stands.
 const LOGGED_AT: u64 = 1_791_640_536;
@@ -32,6 +40,9 @@ pub(crate) enum GateKind {
     Tokens,
     /// Users only.
     TokensForUsers,
+    /// Rules: everybody pulls `public/**`, alice and bob work below `team/`, and bob deletes nothing in
+    /// production.
+    Rules,
 }
 
 /// What kind of server a test wants.
@@ -121,15 +132,18 @@ impl GateKind {
         let clock: Clock = Arc::new(SystemTime::now);
         let passwords = || {
             let path = directory.join("htpasswd");
-            let line = htpasswd_line(ALICE.0, &Password::from(ALICE.1), 4, [7; 16]).unwrap();
-            write(&path, line.as_bytes());
+            let users: &[_] = if let GateKind::Rules = self { &[ALICE, BOB, CAROL] } else { &[ALICE] };
+            let line = |(user, password): &(&str, &str)| {
+                htpasswd_line(user, &Password::from(*password), 4, [7; 16]).unwrap()
+            };
+            write(&path, users.iter().map(line).collect::<Vec<_>>().join("\n").as_bytes());
             let users = UsersFile::open(path).unwrap();
             Arc::new(Passwords::new(users, [1; 32], NonZeroUsize::MIN, Arc::clone(&clock)))
         };
         let mode = match self {
             GateKind::Open => AuthMode::Open,
             GateKind::Basic => AuthMode::Basic { realm: "Registry Realm".into(), passwords: passwords() },
-            GateKind::Tokens | GateKind::TokensForUsers => AuthMode::Token {
+            GateKind::Tokens | GateKind::TokensForUsers | GateKind::Rules => AuthMode::Token {
                 service: "registry.lab".into(),
                 passwords: passwords(),
                 key: [3; 32].into(),
@@ -139,8 +153,35 @@ impl GateKind {
                 },
             },
         };
-        Gate::new(mode, clock)
+        let users = match &mode {
+            AuthMode::Token { passwords, .. } => Some(passwords.users()),
+            AuthMode::Open | AuthMode::Basic { .. } => None,
+        };
+        let gate = Gate::new(mode, clock);
+        if let (GateKind::Rules, Some(users)) = (self, users) {
+            gate.replace_policy(rules(users)).unwrap();
+        }
+        gate
     }
+}
+
+fn rules(users: Arc<Users>) -> Policy {
+    use Action::{Delete, Pull, Push};
+    let rule = |number: usize, effect, who: &[Who], actions: &[Action], within: &str| Rule {
+        place: format!("config.yml:{number}, rule {number}").into(),
+        effect,
+        who: who.to_vec(),
+        actions: actions.iter().copied().collect(),
+        within: vec![within.parse().unwrap()],
+    };
+    let rules = vec![
+        rule(1, Effect::May, &[Who::Anonymous], &[Pull], "public/**"),
+        rule(2, Effect::May, &[Who::Group("team".into())], &[Pull, Push, Delete], "**"),
+        rule(3, Effect::MayNot, &[Who::User("bob".into())], &[Delete], "team/prod/**"),
+        rule(4, Effect::MayNot, &[Who::Group("team".into())], &[Pull], "hidden/**"),
+    ];
+    let team = Group::Listed(BTreeSet::from(["alice".into(), "bob".into()]));
+    Policy::with_rules(rules, BTreeMap::from([("team".into(), team)]), users)
 }
 
 /// A certificate for `localhost` that signs itself.

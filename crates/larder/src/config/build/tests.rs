@@ -67,6 +67,41 @@ const ROWS: &[(&str, &str, &str)] = &[
         "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}",
         "storage: filesystem\nauth: {htpasswd: {realm: a, path: /q}}",
     ),
+    (
+        "access.groups",
+        ACCESS,
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+         access: {groups: {a: [c]}, rules: [{who: a, may: pull, in: a}, {who: b, may_not: push}]}",
+    ),
+    (
+        "access.rules",
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}",
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\naccess: {rules: [{who: a, may: pull}]}",
+    ),
+    (
+        "access.rules[].who",
+        ACCESS,
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+         access: {groups: {a: [b]}, rules: [{who: [a, c], may: pull, in: a}, {who: b, may_not: push}]}",
+    ),
+    (
+        "access.rules[].may",
+        ACCESS,
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+         access: {groups: {a: [b]}, rules: [{who: a, may: [pull, push], in: a}, {who: b, may_not: push}]}",
+    ),
+    (
+        "access.rules[].may_not",
+        ACCESS,
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+         access: {groups: {a: [b]}, rules: [{who: a, may: pull, in: a}, {who: b, may_not: delete}]}",
+    ),
+    (
+        "access.rules[].in",
+        ACCESS,
+        "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+         access: {groups: {a: [b]}, rules: [{who: a, may: pull, in: b}, {who: b, may_not: push}]}",
+    ),
     ("http.addr", "storage: filesystem", "storage: filesystem\nhttp: {addr: '127.0.0.1:80'}"),
     (
         "http.net",
@@ -127,6 +162,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("catalog.maxentries", "storage: filesystem", "storage: filesystem\ncatalog: {maxentries: 5}"),
     ("tags.maxtags", "storage: filesystem", "storage: filesystem\ntags: {maxtags: 5}"),
 ];
+const ACCESS: &str = "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
+                      access: {groups: {a: [b]}, rules: [{who: a, may: pull, in: a}, {who: b, may_not: push}]}";
 const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a]}}";
 
 #[test]
@@ -174,6 +211,7 @@ fn defaults_of_a_file_that_says_little() {
                 limits: Limits::default(),
             },
             auth: Auth::None,
+            access: None,
             log: Log {
                 level: Level::Info,
                 formatter: Formatter::Text,

@@ -56,6 +56,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     DRIVERS,
     STORAGE,
     AUTH,
+    ACCESS,
     MIDDLEWARE,
     HTTP,
     LARDERS_HTTP,
@@ -204,6 +205,18 @@ const AUTH: &[Key] = &[
     key("auth.token.signingalgorithms", Texts, NO_TOKEN),
     key("auth.token.autoredirect", Boolean, NO_TOKEN),
     key("auth.token.autoredirectpath", Text, NO_TOKEN),
+];
+
+// `access`, Larder's own: who may do what
+#[rustfmt::skip]
+const ACCESS: &[Key] = &[
+    key("access", Section, Works),
+    key("access.groups", Anything, Works),
+    key("access.rules", Sections, Works),
+    key("access.rules[].who", OneOrMore, Works),
+    key("access.rules[].may", OneOrMore, Works),
+    key("access.rules[].may_not", OneOrMore, Works),
+    key("access.rules[].in", OneOrMore, Works),
 ];
 
 // `middleware`
