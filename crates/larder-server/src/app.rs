@@ -92,6 +92,11 @@ impl App {
         Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Who may use the registry, for whoever changes the rules.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// Whether this client's wrong protocol is news. docker and podman try TLS first on every
     /// connection to an insecure registry: once is worth a line, each time is noise.
     pub(crate) fn is_news_of(&self, client: IpAddr) -> bool {

@@ -137,6 +137,12 @@ impl Reloader {
         {
             new.http.tls.clone_from(&self.told.config.http.tls);
         }
+        if self.told.config.access != new.access
+            && let Err(error) = serve::replace_rules(self.handles.app.gate(), &new)
+        {
+            tracing::error!(%error, "the rules in access are not taken up; those from before stay in force");
+            new.access.clone_from(&self.told.config.access);
+        }
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
         self.handles.app.set_options(serve::options(&new, &self.handles.access_log));

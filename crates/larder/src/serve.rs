@@ -208,7 +208,11 @@ pub(crate) fn tls_files(tls: &config::Tls, http: &config::Http) -> TlsFiles {
     }
 }
 
-fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
+/// Who is asked for what.
+///
+/// # Errors
+/// A users file or a key can't be used.
+pub(crate) fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
     let clock: Clock = Arc::new(SystemTime::now);
     let mode = match &config.auth {
         Auth::None => {
@@ -259,13 +263,27 @@ fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
 
 /// The policy of the `access` section, over these users.
 fn rules(config: &Config, passwords: &Passwords) -> Option<Policy> {
-    let policy = access::policy(config, passwords.users())?;
+    policy_of(config, passwords.users())
+}
+
+fn policy_of(config: &Config, users: Arc<Users>) -> Option<Policy> {
+    let policy = access::policy(config, users)?;
     for (place, name) in policy.unknown_users() {
         tracing::warn!(
             %place, name = &*name, "the rules name somebody who is neither a group nor a user now: is the name right?"
         );
     }
     Some(policy)
+}
+
+/// Puts the rules of a changed configuration in force.
+///
+/// # Errors
+/// They don't fit to how users are asked for, or were taken away: both need a restart. Or a users file can't be used.
+pub(crate) fn replace_rules(gate: &Gate, config: &Config) -> Result<(), Box<dyn Error>> {
+    let users = Arc::new(Users::open(users_files(config))?);
+    let policy = policy_of(config, users).ok_or("taking the section away needs a restart")?;
+    Ok(gate.replace_policy(policy)?)
 }
 
 fn with_rules(gate: Gate, rules: Option<Policy>) -> Result<Gate, Box<dyn Error>> {

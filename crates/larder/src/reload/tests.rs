@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use larder_auth::{AuthMode, Gate};
+use larder_auth::Identity;
 
 use super::*;
 use crate::lines::LineWriter;
@@ -23,7 +23,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let registry =
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
     let access_log = LineWriter::start("test", std::io::sink());
-    let gate = Gate::new(AuthMode::Open, Arc::new(std::time::SystemTime::now));
+    let gate = serve::gate(&config, 0).unwrap();
     let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log)));
     let log = telemetry::start(&config.log);
     Reloader::new(Told { source, environment, config }, Handles { registry, app, tls: None, log, access_log })
@@ -98,4 +98,38 @@ fn a_changed_file_is_read_when_it_stands_still() {
     std::fs::File::create(&path).unwrap();
     reloader.look();
     assert_eq!(reloader.told.config.catalog_max_entries, 7);
+}
+
+/// Who may do what follows the file; what would change how clients are asked for their users does not.
+#[test]
+fn rules_are_taken_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users");
+    // What bcrypt makes of "builder" at its lowest cost.
+    write(&users, "bob:$2b$04$yNsoXW3ucX5.KLUKNlZNQuHMGa8v7.l/Lqk26O2CymWG40s9hnTEK\n");
+    let head = format!(
+        "{START}storage: {{filesystem: {{rootdirectory: {}}}}}\nauth: {{htpasswd: {{realm: r, path: {}}}}}\n",
+        directory.path().join("data").display(),
+        users.display()
+    );
+    let rules = |rules: &str| format!("{head}access: {{rules: [{rules}]}}\n");
+    let mut reloader = start(directory.path(), &rules("{who: bob, may: pull}"));
+    let path = directory.path().join("config.yml");
+    let repository = "team/app".parse().unwrap();
+    let bob = Identity::User("bob".into());
+    let may_push = |reloader: &Reloader| reloader.handles.app.gate().policy().push(&bob, &repository).is_ok();
+    assert!(!may_push(&reloader));
+    write(&path, &rules("{who: bob, may: [pull, push]}"));
+    reloader.reload();
+    assert!(may_push(&reloader));
+    // Without a login only tokens work, and this registry asks for passwords.
+    for unfit in [rules("{who: anonymous, may: all}"), head.clone()] {
+        write(&path, &unfit);
+        reloader.reload();
+        let anybody = reloader.handles.app.gate().policy().pull(&Identity::Anonymous, &repository);
+        assert!(anybody.is_err() && may_push(&reloader), "{unfit}");
+    }
+    write(&path, &rules("{who: bob, may: pull}"));
+    reloader.reload();
+    assert!(!may_push(&reloader));
 }
