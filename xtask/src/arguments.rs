@@ -3,7 +3,7 @@
 use crate::failure::{Result, fail};
 
 /// Arguments that take no value.
-const FLAGS: &[&str] = &["slice"];
+const FLAGS: &[&str] = &["slice", "profile"];
 
 pub(crate) struct Arguments(Vec<(String, String)>);
 

@@ -90,14 +90,7 @@ impl Answer {
 
     /// The `Location` as a path with its query, wherever it points.
     pub(crate) fn location(&self) -> Result<String> {
-        let location = self.header("location").context("Location header")?;
-        match location.split_once("://") {
-            None => Ok(location.to_owned()),
-            Some((_, rest)) => match rest.find('/') {
-                Some(slash) => Ok(rest.split_at(slash).1.to_owned()),
-                None => fail!("Location {location:?} has no path"),
-            },
-        }
+        Ok(path_of(self.header("location").context("Location header")?)?.to_owned())
     }
 }
 
@@ -181,6 +174,23 @@ fn read_body(reader: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
         }
     }
     Ok(body)
+}
+
+/// The value of `name="value"` in a header such as a challenge.
+pub(crate) fn quoted_parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("{name}=\""))?;
+    Some(rest.split_once('"')?.0)
+}
+
+/// The path and query that a `Location` names, wherever it points.
+pub(crate) fn path_of(location: &str) -> Result<&str> {
+    match location.split_once("://") {
+        None => Ok(location),
+        Some((_, rest)) => match rest.find('/') {
+            Some(slash) => Ok(rest.split_at(slash).1),
+            None => fail!("Location {location:?} has no path"),
+        },
+    }
 }
 
 pub(crate) fn read_line(reader: &mut impl BufRead) -> Result<String> {

@@ -23,7 +23,6 @@ mod clients;
 mod conformance;
 mod container;
 mod crash;
-mod durability;
 mod fuzz;
 mod proxies;
 mod suite;
@@ -48,8 +47,7 @@ const RINGS: &[Ring] = &[
     ("proxies", &["peer"], proxies::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
-    ("bench", &["rounds", "seconds", "only", "slice"], bench::ring),
-    ("durability", &[], durability::ring),
+    ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),
     ("test", &[], suite::ring),
 ];

@@ -232,6 +232,7 @@ pub(crate) struct Walked {
     pub(crate) blobs: std::collections::BTreeSet<(String, String)>,
 }
 
-fn with_query(location: &str, pair: &str) -> String {
+/// A path with one more `name=value` in its query.
+pub(crate) fn with_query(location: &str, pair: &str) -> String {
     format!("{location}{}{pair}", if location.contains('?') { '&' } else { '?' })
 }

@@ -1,24 +1,27 @@
 //! A client that keeps its connections and throws bodies away: for large bodies, for HEAD (which wrk waits for a
-//! body after) and for the look at one whole answer before and after each run. Over TLS it is rustls.
+//! body after), for pushes, and for the look at one whole answer before and after each run. Over TLS it is rustls.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sha2::{Digest as _, Sha256};
 
-use super::cpu::Meter;
-use super::load::Done;
-use crate::failure::{Context, Failure, Result, fail};
+use super::content::Content;
+use crate::failure::{Context, Result, fail};
 use crate::http::{read_head, read_line};
 
 /// How much is read at a time.
 const BUFFER_BYTES: usize = 256 << 10;
+/// A body up to this goes out with the head, in one piece.
+const SMALL_BODY_BYTES: u64 = 64 << 10;
+/// The size of a chunk, which is what docker sends a layer in.
+const CHUNK_BYTES: usize = 32 << 10;
 /// Longest that a read or a write may stall. docker-registry walks its whole directory for a page of the catalog.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -31,12 +34,22 @@ pub(super) struct Target {
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// A request without a body.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) method: &'static str,
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Body,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// Not even a length, as GET and HEAD have it.
+    None,
+    /// With its length.
+    Whole(Content),
+    /// `Transfer-Encoding: chunked`, as docker sends layers.
+    Chunked(Content),
 }
 
 /// What came back, but for the body, of which length and hash remain.
@@ -71,7 +84,7 @@ pub(super) fn trusting(ca: &Path) -> Result<Arc<ClientConfig>> {
 
 impl Request {
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), headers: Vec::new() }
+        Self { method: "GET", path: path.into(), headers: Vec::new(), body: Body::None }
     }
 
     pub(super) fn head(path: impl Into<String>) -> Self {
@@ -111,16 +124,8 @@ impl Connection {
 
     /// Sends a request and reads its answer to the end, giving the body away piece by piece.
     pub(super) fn exchange(&mut self, request: &Request, mut sink: impl FnMut(&[u8])) -> Result<Reply> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host);
-        for (name, value) in &request.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
-        self.reader.get_mut().write_all(head.as_bytes())?;
-        self.reader.get_mut().flush()?;
-        let (status, headers) = read_head(&mut self.reader)?;
-        let mut reply = Reply { status, headers, length: 0 };
-        if request.method == "HEAD" || matches!(status, 204 | 304) {
+        let mut reply = self.begin(request)?;
+        if request.method == "HEAD" || matches!(reply.status, 204 | 304) {
             return Ok(reply);
         }
         if reply.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
@@ -141,17 +146,71 @@ impl Connection {
         Ok(reply)
     }
 
+    /// Sends a request and reads the head of its answer; [`some`](Self::some) then gives the body.
+    pub(super) fn begin(&mut self, request: &Request) -> Result<Reply> {
+        // A server may refuse before it has read the whole body; what it says is worth more than the broken pipe.
+        let sent = self.send(request);
+        match read_head(&mut self.reader) {
+            Ok((status, headers)) => Ok(Reply { status, headers, length: 0 }),
+            Err(failure) => sent.and(Err(failure)),
+        }
+    }
+
+    /// At most so many bytes of what comes next; nothing at the connection's end.
+    pub(super) fn some(&mut self, most: usize, sink: impl FnOnce(&[u8])) -> Result<usize> {
+        let piece = self.reader.fill_buf()?;
+        let taken = piece.len().min(most);
+        sink(piece.get(..taken).unwrap_or_default());
+        self.reader.consume(taken);
+        Ok(taken)
+    }
+
+    fn send(&mut self, request: &Request) -> Result {
+        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host);
+        for (name, value) in &request.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        match &request.body {
+            Body::None => {}
+            Body::Whole(content) => head.push_str(&format!("Content-Length: {}\r\n", content.length())),
+            Body::Chunked(_) => head.push_str("Transfer-Encoding: chunked\r\n"),
+        }
+        head.push_str("\r\n");
+        let stream = self.reader.get_mut();
+        let mut head = head.into_bytes();
+        match &request.body {
+            Body::None => stream.write_all(&head)?,
+            Body::Whole(content) if content.length() <= SMALL_BODY_BYTES => {
+                content.pieces().for_each(|piece| head.extend_from_slice(piece));
+                stream.write_all(&head)?;
+            }
+            Body::Whole(content) => {
+                stream.write_all(&head)?;
+                content.pieces().try_for_each(|piece| stream.write_all(piece))?;
+            }
+            Body::Chunked(content) => {
+                stream.write_all(&head)?;
+                for chunk in content.pieces().flat_map(|piece| piece.chunks(CHUNK_BYTES)) {
+                    let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
+                    framed.extend_from_slice(chunk);
+                    framed.extend_from_slice(b"\r\n");
+                    stream.write_all(&framed)?;
+                }
+                stream.write_all(b"0\r\n\r\n")?;
+            }
+        }
+        Ok(stream.flush()?)
+    }
+
     /// Reads so many bytes of a body.
     fn pass(&mut self, length: u64, sink: &mut impl FnMut(&[u8])) -> Result {
         let mut missing = length;
         while missing > 0 {
-            let piece = self.reader.fill_buf()?;
-            if piece.is_empty() {
+            let most = usize::try_from(missing).unwrap_or(usize::MAX);
+            let taken = self.some(most, &mut *sink)?;
+            if taken == 0 {
                 fail!("the body was cut, {missing} of {length} bytes are missing");
             }
-            let taken = piece.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
-            sink(piece.get(..taken).unwrap_or_default());
-            self.reader.consume(taken);
             missing -= taken as u64;
         }
         Ok(())
@@ -160,69 +219,21 @@ impl Connection {
 
 /// One answer with its body's digest.
 pub(super) fn fetch(target: &Target, request: &Request) -> Result<(Reply, String)> {
-    let doing = || format!("{} {}{}", request.method, target.host, request.path);
     let mut hash = Sha256::new();
-    let reply = Connection::open(target)?.exchange(request, |piece| hash.update(piece)).context(doing())?;
+    let reply = ask(target, request, |piece| hash.update(piece))?;
     Ok((reply, format!("sha256:{}", hex::encode(hash.finalize()))))
 }
 
-/// Sends a request over and over on so many connections, each answered `status`, until the time is over and the
-/// answers under way have been read. The connections stand before the clock and the meter start.
-pub(super) fn load(
-    target: &Target,
-    request: &Request,
-    status: u16,
-    connections: usize,
-    time: Duration,
-    meter: Meter,
-) -> Result<Done> {
-    let open: Vec<Connection> = (0..connections).map(|_| Connection::open(target)).collect::<Result<_>>()?;
-    // A TLS connection's first exchange ends its handshake.
-    let mut warm = Vec::with_capacity(connections);
-    for mut connection in open {
-        if target.tls.is_some() {
-            connection.exchange(&Request { method: "HEAD", ..request.clone() }, |_| ())?;
-        }
-        warm.push(connection);
-    }
-    let cpu = meter.cpu_seconds()?;
-    let start = Instant::now();
-    let outcomes: Vec<Result<(u64, u64)>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = warm
-            .into_iter()
-            .map(|mut connection| {
-                scope.spawn(move || {
-                    let (mut requests, mut bytes) = (0, 0);
-                    while requests == 0 || start.elapsed() < time {
-                        let reply = connection.exchange(request, |_| ())?;
-                        if reply.status != status {
-                            fail!(
-                                "{} {} answered {}, not {status}",
-                                request.method,
-                                request.path,
-                                reply.status
-                            );
-                        }
-                        requests += 1;
-                        bytes += reply.length;
-                    }
-                    Ok((requests, bytes))
-                })
-            })
-            .collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
-        joined
-            .map(|ended| ended.unwrap_or_else(|_| Err(Failure::new("a client's thread panicked"))))
-            .collect()
-    });
-    let seconds = start.elapsed().as_secs_f64();
-    let mut done = Done { requests: 0, bytes: 0, seconds, cpu_seconds: meter.cpu_seconds()? - cpu };
-    for outcome in outcomes {
-        let (requests, bytes) = outcome?;
-        done.requests += requests;
-        done.bytes += bytes;
-    }
-    Ok(done)
+/// One answer with its body, which must be small.
+pub(super) fn fetch_whole(target: &Target, request: &Request) -> Result<(Reply, Vec<u8>)> {
+    let mut body = Vec::new();
+    let reply = ask(target, request, |piece| body.extend_from_slice(piece))?;
+    Ok((reply, body))
+}
+
+fn ask(target: &Target, request: &Request, sink: impl FnMut(&[u8])) -> Result<Reply> {
+    let doing = || format!("{} {}{}", request.method, target.host, request.path);
+    Connection::open(target)?.exchange(request, sink).context(doing())
 }
 
 impl Read for Stream {

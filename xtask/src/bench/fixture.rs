@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::stand::Who;
 use crate::failure::{Context, Result};
 use crate::image::{Blob, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use crate::places::Ring;
@@ -21,7 +22,7 @@ pub(super) const LAYERS: &[(&str, usize)] =
 
 /// One image whose layers have the sizes that are asked for.
 pub(super) struct Fixture {
-    /// The storage directory. Servers get [`copies`](copy) of it.
+    /// The storage directory. Servers get [copies](Self::copy_for) of it.
     dir: PathBuf,
     pub(super) manifest: Blob,
     pub(super) layers: Vec<Layer>,
@@ -83,13 +84,18 @@ impl Fixture {
         Ok(Self { dir, manifest, layers, range: range.context("a layer")? })
     }
 
-    /// A registry's own copy.
-    pub(super) fn copy(&self, to: &Path) -> Result {
-        copy(&self.dir, to)
+    /// What this server serves it from.
+    pub(super) fn copy_for(&self, who: Who, to: &Path) -> Result {
+        if who == Who::Nginx { self.copy_as_files(to) } else { copy(&self.dir, to) }
+    }
+
+    /// Where a blob's bytes are.
+    pub(super) fn path(&self, digest: &str) -> Result<PathBuf> {
+        blob_path(&self.dir, digest)
     }
 
     /// The same content as plain files whose paths are the registry's URLs, for nginx.
-    pub(super) fn copy_as_files(&self, to: &Path) -> Result {
+    fn copy_as_files(&self, to: &Path) -> Result {
         let (blobs, manifests) = (to.join("v2/bench/blobs"), to.join("v2/bench/manifests"));
         fs::create_dir_all(&blobs)?;
         fs::create_dir_all(&manifests)?;

@@ -7,37 +7,47 @@
 //! run, and during it no answer may have another status.
 
 mod client;
-mod cpu;
+mod content;
 mod fixture;
 mod load;
+mod meter;
 mod nginx;
 mod output;
-mod reads;
 mod stand;
+mod token;
 
-use serde_json::json;
+mod profile;
+
+mod many;
+mod memory;
+mod pushes;
+mod reads;
+
+use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::failure::Result;
-use crate::places::{LOOPBACK, Ring};
+use crate::places::Ring;
 use crate::report::Report;
-use crate::tls::Authority;
 
-use fixture::Fixture;
-use output::Figures;
-use reads::Read;
-use stand::{EVERYBODY, Stand, Way};
+use output::{Figures, Results};
+use stand::Scene;
 
 const DEFAULT_ROUNDS: u64 = 3;
 /// The kernel counts in steps of 10 ms, so that a run must be a lot longer than that.
 const DEFAULT_SECONDS: u64 = 3;
-/// The largest layer in `--slice`, which is to take no time.
-const LARGEST_OF_SLICE: usize = 8 << 20;
+/// How long a server is asked before the clock starts.
+const WARM_UP: Duration = Duration::from_millis(300);
+/// A run of the slice, which asks only whether the answers are right, and its warm-up.
+const RUN_OF_SLICE: Duration = Duration::from_millis(200);
+const WARM_UP_OF_SLICE: Duration = Duration::from_millis(20);
 
 /// What the command line asks for.
 struct Options {
     rounds: u64,
-    seconds: u64,
+    /// How long a run takes.
+    time: Duration,
+    warm_up: Duration,
     /// Only cases whose names hold this.
     only: String,
     /// One short round that only looks whether the answers are right.
@@ -45,56 +55,38 @@ struct Options {
 }
 
 pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
-    let slice = arguments.text("slice").is_some();
-    let options = Options {
-        rounds: arguments.number("rounds", if slice { 1 } else { DEFAULT_ROUNDS })?,
-        seconds: arguments.number("seconds", if slice { 1 } else { DEFAULT_SECONDS })?.max(1),
-        only: arguments.text("only").unwrap_or_default().to_owned(),
-        slice,
-    };
-    let mut report = Report::new("bench");
     let ring = Ring::fresh("bench")?;
-    let mut figures = Figures::default();
-    read(&mut report, &mut figures, &ring, &options)?;
-    println!("\n{}", figures.table());
-    println!("{}", figures.write(options.rounds, options.seconds)?.display());
-    Ok(report)
+    let scene = Scene::make(&ring, Options::read(arguments)?)?;
+    let mut results = Results { report: Report::new("bench"), figures: Figures::default() };
+    if arguments.text("profile").is_some() {
+        profile::make(&scene, &mut results.report)?;
+        return Ok(results.report);
+    }
+    for part in [reads::measure, pushes::measure, many::measure, memory::measure] {
+        part(&scene, &mut results)?;
+    }
+    println!("\n{}", results.figures.table());
+    println!("{}", results.figures.write(&scene.options)?.display());
+    Ok(results.report)
 }
 
-/// Everything that is read of one image, in all ways.
-fn read(report: &mut Report, figures: &mut Figures, ring: &Ring, options: &Options) -> Result {
-    let largest = if options.slice { LARGEST_OF_SLICE } else { usize::MAX };
-    let fixture = Fixture::write(ring, largest)?;
-    let authority = Authority::make(ring, &[LOOPBACK])?;
-    let trust = stand::trust(&authority)?;
-    let mut cases = reads::all(&fixture, &[Way::Plain]);
-    cases.retain(|case: &Read| case.name.contains(&options.only));
-    let mut stands = Vec::new();
-    for way in [Way::Plain].into_iter().filter(|way| cases.iter().any(|case| case.way == *way)) {
-        for who in EVERYBODY {
-            let name = who.to_string();
-            let started = report.step(&name, &format!("{way} starts"), || {
-                Stand::start(ring, *who, way, &fixture, &authority, &trust)
-            });
-            stands.extend(started.map(|stand| (way, stand)));
-        }
+impl Options {
+    fn read(arguments: &Arguments) -> Result<Self> {
+        let slice = arguments.text("slice").is_some();
+        let time = match slice && arguments.text("seconds").is_none() {
+            true => RUN_OF_SLICE,
+            false => Duration::from_secs(arguments.number("seconds", DEFAULT_SECONDS)?.max(1)),
+        };
+        Ok(Self {
+            rounds: arguments.number("rounds", if slice { 1 } else { DEFAULT_ROUNDS })?,
+            time,
+            warm_up: if slice { WARM_UP_OF_SLICE } else { WARM_UP },
+            only: arguments.text("only").unwrap_or_default().to_owned(),
+            slice,
+        })
     }
-    for round in 1..=options.rounds {
-        for case in &cases {
-            for (_, stand) in stands.iter().filter(|(way, _)| *way == case.way) {
-                let what = format!("{round}: {}", case.name);
-                let done =
-                    report.step(&stand.who.to_string(), &what, || case.measure(stand, options.seconds));
-                let Some(done) = done else { continue };
-                let raw = json!({
-                    "requests": done.requests,
-                    "bytes": done.bytes,
-                    "seconds": done.seconds,
-                    "cpu_seconds": done.cpu_seconds,
-                });
-                figures.add(&case.name, case.unit.title(), stand.who, round, case.unit.charge(&done), raw);
-            }
-        }
+
+    fn wants(&self, case: &str) -> bool {
+        case.contains(&self.only)
     }
-    Ok(())
 }

@@ -6,10 +6,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::Options;
 use super::stand::{EVERYBODY, Who};
 use crate::failure::Result;
 use crate::places;
 use crate::process::Run;
+use crate::report::Report;
+
+/// What has been looked at and what it cost.
+pub(super) struct Results {
+    pub(super) report: Report,
+    pub(super) figures: Figures,
+}
 
 /// All figures, in the order in which cases were first measured.
 #[derive(Default)]
@@ -17,7 +25,15 @@ pub(super) struct Figures {
     rows: Vec<Row>,
 }
 
-/// One kind of cost in one case.
+/// One kind of cost of one run.
+pub(super) struct Figure {
+    pub(super) unit: &'static str,
+    pub(super) value: f64,
+    /// The rest of what is known of the run.
+    pub(super) raw: Value,
+}
+
+/// One kind of cost in one case, whose name's first word is the group that it stands in.
 struct Row {
     case: String,
     unit: &'static str,
@@ -28,20 +44,29 @@ struct Sample {
     who: Who,
     round: u64,
     value: f64,
-    /// The rest of what is known of the run.
     raw: Value,
 }
 
-impl Figures {
-    pub(super) fn add(
+impl Results {
+    /// Makes one run and keeps what it cost.
+    pub(super) fn sample(
         &mut self,
-        case: &str,
-        unit: &'static str,
         who: Who,
         round: u64,
-        value: f64,
-        raw: Value,
+        case: &str,
+        run: impl FnOnce() -> Result<Vec<Figure>>,
     ) {
+        for figure in
+            self.report.step(&who.to_string(), &format!("{round}: {case}"), run).into_iter().flatten()
+        {
+            self.figures.add(case, who, round, figure);
+        }
+    }
+}
+
+impl Figures {
+    fn add(&mut self, case: &str, who: Who, round: u64, figure: Figure) {
+        let Figure { unit, value, raw } = figure;
         let sample = Sample { who, round, value, raw };
         match self.rows.iter_mut().find(|row| row.case == case && row.unit == unit) {
             Some(row) => row.samples.push(sample),
@@ -49,31 +74,41 @@ impl Figures {
         }
     }
 
-    /// Medians of each server, and Larder's ratio to the others.
+    /// A table for each group: medians, and Larder's ratio to the others.
     pub(super) fn table(&self) -> String {
-        let mut table = format!("{:<32} {:<11}", "case", "unit");
-        for who in EVERYBODY {
-            table.push_str(&format!(" {who:>15}"));
-        }
-        table.push_str(&format!(" {:>9} {:>9}\n", "/nginx", "/registry"));
+        let mut tables = String::new();
+        let mut groups: Vec<Vec<&Row>> = Vec::new();
         for row in &self.rows {
-            table.push_str(&format!("{:<32} {:<11}", row.case, row.unit));
-            for who in EVERYBODY {
-                table.push_str(&format!(" {:>15}", shown(row.median(*who))));
+            let known =
+                groups.iter_mut().find(|group| group.iter().any(|other| other.group() == row.group()));
+            match known {
+                Some(group) => group.push(row),
+                None => groups.push(vec![row]),
             }
-            table.push_str(&format!(
-                " {:>9} {:>9}\n",
-                shown(row.ratio(Who::Nginx)),
-                shown(row.ratio(Who::DockerRegistry))
-            ));
         }
-        table
+        for group in groups {
+            let others: &[Who] = match group.iter().any(|row| row.of(Who::HashAndWrite).next().is_some()) {
+                true => &[Who::HashAndWrite, Who::DockerRegistry],
+                false => &[Who::Nginx, Who::DockerRegistry],
+            };
+            let columns = || others.iter().chain([&Who::Larder]);
+            tables.push_str(&format!("{:<40} {:<11}", "case", "unit"));
+            columns().for_each(|who| tables.push_str(&format!(" {who:>15}")));
+            others.iter().for_each(|who| tables.push_str(&format!(" {:>16}", format!("/{who}"))));
+            for row in &group {
+                tables.push_str(&format!("\n{:<40} {:<11}", row.case, row.unit));
+                columns().for_each(|who| tables.push_str(&format!(" {:>15}", shown(row.median(*who)))));
+                others.iter().for_each(|who| tables.push_str(&format!(" {:>16}", shown(row.ratio(*who)))));
+            }
+            tables.push_str("\n\n");
+        }
+        tables
     }
 
     /// Everything, with what is to be known of the machine. Returns the file's path.
-    pub(super) fn write(&self, rounds: u64, seconds: u64) -> Result<PathBuf> {
+    pub(super) fn write(&self, options: &Options) -> Result<PathBuf> {
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        let all = json!({ "machine": machine()?, "rounds": rounds, "seconds": seconds, "cases": rows });
+        let all = json!({ "machine": machine()?, "rounds": options.rounds, "seconds": options.time.as_secs_f64(), "cases": rows });
         let dir = places::target().join("bench");
         fs::create_dir_all(&dir)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -84,6 +119,10 @@ impl Figures {
 }
 
 impl Row {
+    fn group(&self) -> &str {
+        self.case.split(' ').next().unwrap_or_default()
+    }
+
     fn of(&self, who: Who) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(move |sample| sample.who == who)
     }
@@ -102,15 +141,17 @@ impl Row {
     }
 
     fn json(&self) -> Value {
+        let everybody = EVERYBODY.iter().chain([&Who::HashAndWrite]);
         let medians: Value =
-            EVERYBODY.iter().map(|who| (who.to_string(), json!(self.median(*who)))).collect();
+            everybody.clone().map(|who| (who.to_string(), json!(self.median(*who)))).collect();
+        let others = everybody.filter(|who| **who != Who::Larder);
+        let ratios: Value = others.map(|who| (who.to_string(), json!(self.ratio(*who)))).collect();
         let samples: Vec<Value> = self.samples.iter().map(Sample::json).collect();
         json!({
             "case": self.case,
             "unit": self.unit,
             "median": medians,
-            "larder/nginx": self.ratio(Who::Nginx),
-            "larder/docker-registry": self.ratio(Who::DockerRegistry),
+            "larder to": ratios,
             "samples": samples,
         })
     }
@@ -143,7 +184,7 @@ fn shown(value: Option<f64>) -> String {
 }
 
 /// The processor, the kernel and the programs.
-pub(super) fn machine() -> Result<Value> {
+fn machine() -> Result<Value> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let said = |program: &str, argument: &str| {
@@ -177,11 +218,31 @@ mod tests {
         let mut figures = Figures::default();
         // A machine that is twice as slow in the second round.
         for (round, slowness) in [(1, 1.0), (2, 2.0)] {
-            figures.add("a", "u", Who::Nginx, round, 10.0 * slowness, Value::Null);
-            figures.add("a", "u", Who::Larder, round, 15.0 * slowness, Value::Null);
+            for (who, value) in [(Who::Nginx, 10.0), (Who::Larder, 15.0)] {
+                figures.add("a", who, round, Figure { unit: "u", value: value * slowness, raw: Value::Null });
+            }
         }
         assert_eq!(figures.rows[0].ratio(Who::Nginx), Some(1.5));
         assert_eq!(figures.rows[0].ratio(Who::DockerRegistry), None);
         assert!(figures.table().contains("1.50"), "{}", figures.table());
+    }
+
+    #[test]
+    fn each_group_has_its_own_table() {
+        let mut figures = Figures::default();
+        let samples = [
+            ("plain a", Who::Nginx, 10.0),
+            ("plain a", Who::Larder, 15.0),
+            ("push b", Who::HashAndWrite, 2.0),
+            ("push b", Who::Larder, 5.0),
+            ("plain c", Who::Nginx, 1.0),
+        ];
+        for (case, who, value) in samples {
+            figures.add(case, who, 1, Figure { unit: "u", value, raw: Value::Null });
+        }
+        let table = figures.table();
+        let (plain, push) = table.split_once("\n\n").unwrap();
+        assert!(plain.contains("/nginx") && plain.contains("1.50") && plain.contains("plain c"), "{table}");
+        assert!(push.contains("/hash+write") && push.contains("2.50") && !push.contains("nginx"), "{table}");
     }
 }

@@ -1,35 +1,24 @@
 //! The cases in which something is read, and how one of them is measured.
 
-use std::time::Duration;
-
 use super::client::{self, Request};
 use super::fixture::{Fixture, REPOSITORY, TAG};
-use super::load::{self, Client, Done};
-use super::stand::{Stand, Way, Who};
+use super::load::{Client, Load, Unit};
+use super::output::{Figure, Results};
+use super::stand::{EVERYBODY, Scene, Stand, Way, Who};
 use crate::failure::{Context, Result, fail, same};
 use crate::image::{OCI_MANIFEST, sha256};
 
-/// How long a server is asked before the clock starts.
-const WARM_UP: Duration = Duration::from_millis(300);
-
-/// What a case is charged by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Unit {
-    /// CPU microseconds for a request.
-    Request,
-    /// CPU milliseconds for 10⁹ bytes of body.
-    Gigabyte,
-}
+/// The largest layer in `--slice`, which is to take no time.
+const LARGEST_OF_SLICE: usize = 8 << 20;
 
 /// One request, who sends it, and what must come back.
-pub(super) struct Read {
-    pub(super) name: String,
-    pub(super) way: Way,
+struct Read {
+    name: String,
     request: Request,
     expected: Expected,
     client: Client,
     connections: usize,
-    pub(super) unit: Unit,
+    unit: Unit,
 }
 
 #[derive(Clone)]
@@ -44,19 +33,46 @@ struct Expected {
     named: Option<String>,
 }
 
-/// All reads of the fixture.
-pub(super) fn all(fixture: &Fixture, ways: &[Way]) -> Vec<Read> {
-    ways.iter().flat_map(|way| of_way(fixture, *way)).collect()
+/// Everything that is read of one image, in all ways. A way's servers run only while it is measured.
+pub(super) fn measure(scene: &Scene<'_>, results: &mut Results) -> Result {
+    let largest = if scene.options.slice { LARGEST_OF_SLICE } else { usize::MAX };
+    let fixture = Fixture::write(scene.ring, largest)?;
+    for way in [Way::Plain, Way::Tls, Way::Token] {
+        let mut cases = of_way(&fixture, way, scene.options.slice);
+        cases.retain(|case| scene.options.wants(&case.name));
+        if cases.is_empty() {
+            continue;
+        }
+        let mut stands = Vec::new();
+        for who in EVERYBODY {
+            let started = results.report.step(&who.to_string(), &format!("{way} starts"), || {
+                let name = format!("{who}-{way}");
+                let data = scene.ring.make_dir(format!("data-{name}"))?;
+                fixture.copy_for(*who, &data)?;
+                Stand::start(scene, *who, way, &name, &data)
+            });
+            stands.extend(started);
+        }
+        for round in 1..=scene.options.rounds {
+            for case in &cases {
+                for stand in &stands {
+                    results.sample(stand.who, round, &case.name, || Ok(vec![case.measure(scene, stand)?]));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
-fn of_way(fixture: &Fixture, way: Way) -> Vec<Read> {
+/// In the slice, every kind of case once, and wrk once: a run of its takes a second at least.
+fn of_way(fixture: &Fixture, way: Way, slice: bool) -> Vec<Read> {
     let mut reads = Vec::new();
     let mut add =
         |what: &str, request: &Request, expected: &Expected, client, unit, connections: &[usize]| {
-            for connections in connections {
+            for connections in connections.iter().filter(|connections| !slice || **connections == 16) {
+                let client = if slice && what != "manifest by tag" { Client::Own } else { client };
                 reads.push(Read {
                     name: format!("{way} {what} c{connections}"),
-                    way,
                     request: request.clone(),
                     expected: expected.clone(),
                     client,
@@ -126,7 +142,7 @@ impl Expected {
 
 impl Read {
     /// Looks at one whole answer.
-    pub(super) fn check(&self, stand: &Stand) -> Result {
+    fn check(&self, stand: &Stand) -> Result {
         let request = stand.admitted(&self.request)?;
         let (reply, digest) = client::fetch(&stand.target, &request)?;
         same("the status", &reply.status, &self.expected.status)?;
@@ -146,34 +162,18 @@ impl Read {
         Ok(())
     }
 
-    /// A measured run between two looks at the answer.
-    pub(super) fn measure(&self, stand: &Stand, seconds: u64) -> Result<Done> {
-        self.check(stand).context("before the run")?;
-        let request = stand.admitted(&self.request)?;
-        let (target, meter, status) = (&stand.target, stand.meter, self.expected.status);
-        client::load(target, &request, status, 1, WARM_UP, meter).context("warming up")?;
-        let mut done = load::run(self.client, target, &request, status, self.connections, seconds, meter)?;
+    fn measure(&self, scene: &Scene<'_>, stand: &Stand) -> Result<Figure> {
+        let load = Load {
+            client: self.client,
+            request: &self.request,
+            status: self.expected.status,
+            connections: self.connections,
+            time: scene.options.time,
+        };
+        let mut done = load.measure(stand, scene.options.warm_up, || self.check(stand))?;
         if self.client == Client::Wrk {
             done.bytes = done.requests * self.expected.length;
         }
-        self.check(stand).context("after the run")?;
-        Ok(done)
-    }
-}
-
-impl Unit {
-    /// CPU for one unit of what was done.
-    pub(super) fn charge(self, done: &Done) -> f64 {
-        match self {
-            Self::Request => done.cpu_seconds * 1e6 / done.requests as f64,
-            Self::Gigabyte => done.cpu_seconds * 1e3 / (done.bytes as f64 / 1e9),
-        }
-    }
-
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Request => "µs/request",
-            Self::Gigabyte => "ms/GB",
-        }
+        Ok(self.unit.charge(&done))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::clients::{Layouts, Session};
 use crate::failure::{Context, Result, fail, same};
+use crate::http::quoted_parameter;
 use crate::image::check_digest;
 use crate::process::Run;
 use crate::report::Report;
@@ -67,10 +68,7 @@ fn curl(server: &Server) -> Result<Run> {
             let scheme = if server.ca.is_some() { "https" } else { "http" };
             let challenge = Run::new("curl").args(["--silent", "--head", "--insecure"]);
             let head = challenge.arg(format!("{scheme}://{}/v2/", server.host)).ok()?;
-            let quoted = |name: &str| {
-                let value = head.split_once(&format!("{name}=\"")).and_then(|(_, rest)| rest.split_once('"'));
-                value.map(|(value, _)| value.to_owned()).context(format!("{name} in {head}"))
-            };
+            let quoted = |name| quoted_parameter(&head, name).context(format!("{name} in {head}"));
             let url = format!(
                 "{}?service={}&scope=repository:ring/skopeo:pull",
                 quoted("realm")?,

@@ -1,4 +1,4 @@
-//! What a server costs, from the kernel's accounting: CPU of its process and of all below it.
+//! What a server costs, from the kernel's accounting: CPU and memory of its process and of all below it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,6 +28,43 @@ impl Meter {
     pub(super) fn cpu_seconds(self) -> Result<f64> {
         let ticks: u64 = self.processes()?.values().map(|stat| stat.ticks).sum();
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// The same in nanoseconds' steps, but of threads that haven't ended: for what is over before one could end.
+    pub(super) fn cpu_seconds_of_live_threads(self) -> Result<f64> {
+        let mut nanoseconds = 0;
+        for pid in self.processes()?.keys() {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let path = task?.path().join("schedstat");
+                // A thread may end between the listing and the reading.
+                let Ok(line) = fs::read_to_string(&path) else { continue };
+                let first = line.split(' ').next().and_then(|first| first.parse::<u64>().ok());
+                nanoseconds += first.context(path.display())?;
+            }
+        }
+        Ok(nanoseconds as f64 / 1e9)
+    }
+
+    /// Bytes in memory now. What processes share is counted for each of them.
+    pub(super) fn resident_bytes(self) -> Result<u64> {
+        self.of_status("VmRSS:")
+    }
+
+    /// The most bytes that were in memory since the start, likewise.
+    pub(super) fn peak_bytes(self) -> Result<u64> {
+        self.of_status("VmHWM:")
+    }
+
+    /// The sum of a size in `/proc/<pid>/status`, which is in KiB there.
+    fn of_status(self, name: &str) -> Result<u64> {
+        let mut bytes = 0;
+        for pid in self.processes()?.keys() {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let size = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            bytes += size.context(format!("{name} of process {pid}"))? << 10;
+        }
+        Ok(bytes)
     }
 
     fn processes(self) -> Result<BTreeMap<u32, Stat>> {
@@ -84,5 +121,24 @@ mod tests {
             std::hint::black_box(start.elapsed());
         }
         assert!(meter.cpu_seconds().unwrap() > before);
+    }
+
+    #[test]
+    fn live_threads_are_charged_in_small_steps() {
+        let meter = Meter::of(std::process::id());
+        let before = meter.cpu_seconds_of_live_threads().unwrap();
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_millis(20) {
+            std::hint::black_box(start.elapsed());
+        }
+        assert!(meter.cpu_seconds_of_live_threads().unwrap() > before);
+    }
+
+    #[test]
+    fn memory_that_was_used_and_given_back_shows_in_the_peak() {
+        let meter = Meter::of(std::process::id());
+        let before = meter.resident_bytes().unwrap();
+        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+        assert!(meter.peak_bytes().unwrap() > before + (48 << 20));
     }
 }

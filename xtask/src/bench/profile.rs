@@ -1,0 +1,98 @@
+//! Where Larder's cycles go in the three hottest cases, as text that is kept beside this file.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::client::Request;
+use super::fixture::{Fixture, REPOSITORY, TAG};
+use super::load::{Client, Load};
+use super::stand::{Scene, Stand, Way, Who};
+use crate::failure::{Context, Result, fail};
+use crate::image::OCI_MANIFEST;
+use crate::places;
+use crate::process::Run;
+use crate::report::Report;
+
+/// Samples a second: no divisor of what the kernel and the runtime do in regular steps.
+const FREQUENCY: &str = "1997";
+/// How many lines of functions a profile has; what lies below is less than a hundredth.
+const FUNCTIONS: usize = 40;
+const DIR: &str = "xtask/src/bench/profiles";
+
+pub(super) fn make(scene: &Scene<'_>, report: &mut Report) -> Result {
+    if Run::new("perf").arg("--version").output().is_err() {
+        fail!("perf is missing: it is in Debian's package linux-perf, in Ubuntu's linux-tools-generic");
+    }
+    let fixture = Fixture::write(scene.ring, usize::MAX)?;
+    let data = scene.ring.make_dir("data-profile")?;
+    fixture.copy_for(Who::Larder, &data)?;
+    let stand = Stand::start(scene, Who::Larder, Way::Plain, "larder-profile", &data)?;
+    let manifest = Request::get(format!("/v2/{REPOSITORY}/manifests/{TAG}")).with("Accept", OCI_MANIFEST);
+    let blob = |digest: &str| Request::get(format!("/v2/{REPOSITORY}/blobs/{digest}"));
+    let smallest = fixture.layers.first().context("the smallest layer")?;
+    let largest = fixture.layers.last().context("the largest layer")?;
+    let cases = [
+        ("manifest-by-tag-c16", manifest, Client::Wrk, 16),
+        ("blob-1-kib-c16", blob(&smallest.digest), Client::Wrk, 16),
+        ("blob-200-mib-c1", blob(&largest.digest), Client::Own, 1),
+    ];
+    for (name, request, client, connections) in cases {
+        // Longer than perf looks: it is to see nothing but the middle.
+        let time = scene.options.time + Duration::from_secs(2);
+        let load = Load { client, request: &request, status: 200, connections, time };
+        report.case("larder", name, || {
+            let profile = record(scene, &stand, &load, name)?;
+            let dir = places::workspace().join(DIR);
+            fs::create_dir_all(&dir)?;
+            Ok(fs::write(dir.join(format!("{name}.txt")), profile)?)
+        });
+    }
+    println!("{DIR}");
+    Ok(())
+}
+
+fn record(scene: &Scene<'_>, stand: &Stand, load: &Load<'_>, name: &str) -> Result<String> {
+    let samples = scene.ring.dir.join(format!("{name}.perf"));
+    let seconds = scene.options.time.as_secs().max(1).to_string();
+    let pid = stand.pid().to_string();
+    let perf = Run::new("perf").args(["record", "-g", "-q", "-F", FREQUENCY, "-p", &pid, "-o"]);
+    let perf = perf.arg(&samples).args(["--", "sleep", &seconds]);
+    let done = std::thread::scope(|scope| {
+        let perf = scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            perf.ok()
+        });
+        let done = load.run(stand);
+        match perf.join() {
+            Ok(recorded) => recorded.and(done),
+            Err(_) => fail!("the thread that waits for perf panicked"),
+        }
+    })?;
+    let by_object = report(&samples, &["--sort", "dso"])?;
+    let by_function = report(&samples, &["--sort", "dso,symbol", "--percent-limit", "0.2"])?;
+    let functions: Vec<&str> = by_function.lines().take(FUNCTIONS).collect();
+    Ok(format!(
+        "Larder answers {name}: {:.1} µs of CPU a request, in one run that perf watched.\n\n\
+         Share of samples by program, library and kernel:\n{by_object}\n\n\
+         By function:\n{}\n",
+        done.cpu_seconds * 1e6 / done.requests as f64,
+        functions.join("\n")
+    ))
+}
+
+/// The lines of a report that say something, without the empty columns at their ends (some versions of perf print `-`
+/// for what the processor didn't count). Callers are left out: `perf report` on the samples has them.
+fn report(samples: &Path, sorted: &[&str]) -> Result<String> {
+    let run = Run::new("perf").args(["report", "--stdio", "--no-children", "-g", "none", "-i"]).arg(samples);
+    let printed = run.args(sorted).ok()?;
+    let lines: Vec<&str> = printed
+        .lines()
+        .map(|line| line.trim_end_matches([' ', '-']))
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    if lines.is_empty() {
+        fail!("perf saw no sample:\n{printed}");
+    }
+    Ok(lines.join("\n"))
+}
