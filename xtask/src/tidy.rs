@@ -21,7 +21,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("larder-core", &["larder-oci", "larder-storage", "larder-meta"]),
     ("larder-upstream", &["larder-oci", "larder-core"]),
     ("larder-auth", &["larder-oci"]),
-    ("larder-server", &["larder-oci", "larder-core", "larder-auth"]),
+    ("larder-notify", &["larder-oci", "larder-storage", "larder-core"]),
+    ("larder-server", &["larder-oci", "larder-core", "larder-auth", "larder-notify"]),
     (
         "larder",
         &[
@@ -31,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "larder-core",
             "larder-upstream",
             "larder-auth",
+            "larder-notify",
             "larder-server",
         ],
     ),

@@ -7,6 +7,7 @@ use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use larder_auth::Gate;
 use larder_core::Registry;
+use larder_notify::Notifications;
 
 use tokio::sync::Semaphore;
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub tags_max: usize,
     /// Where the access log goes.
     pub access_log: Option<AccessLog>,
+    /// Who is told of pushes, pulls and deletions.
+    pub notifications: Option<Arc<Notifications>>,
     /// Whether HTTP/2 is refused, also to clients that speak it unasked (`http.http2.disabled`).
     pub http1_only: bool,
     /// What clients may cost (`http.limits`).

@@ -1,5 +1,5 @@
 use http::StatusCode;
-use larder_core::{BlobContent, RegistryError};
+use larder_core::{BlobContent, Event, RegistryError};
 use larder_oci::{Digest, RepoName};
 
 use crate::content::{Content, ContentBytes};
@@ -16,14 +16,17 @@ impl Call {
             BlobContent::Memory(bytes) => ContentBytes::Memory(bytes),
             BlobContent::File { file, size } => ContentBytes::File { file, size },
         };
+        let size = bytes.size();
         let content =
             Content { digest: blob.digest, media_type: "application/octet-stream", bytes, immutable: true };
-        Ok(content.respond(&self.parts.headers))
+        let response = content.respond(&self.parts.headers);
+        self.report_pull(&access, &Event::BlobPulled { digest: blob.digest, size }, &response);
+        Ok(response)
     }
 
     pub(crate) async fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Answer {
         let access = self.may_delete(name).await?;
-        self.app.registry.delete_blob(&access, digest).await?;
+        self.registry().delete_blob(&access, digest).await?;
         Ok(respond::empty(StatusCode::ACCEPTED))
     }
 }

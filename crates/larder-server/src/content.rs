@@ -34,7 +34,7 @@ pub(crate) enum ContentBytes {
 }
 
 impl ContentBytes {
-    fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self {
             ContentBytes::Memory(bytes) => bytes.len() as u64,
             ContentBytes::File { size, .. } => *size,

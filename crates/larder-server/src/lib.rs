@@ -28,6 +28,7 @@ mod outlet;
 mod respond;
 mod error;
 mod access_log;
+mod events;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

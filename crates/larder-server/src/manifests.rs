@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
-use larder_core::{LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError};
+use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError};
 use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
 
 use crate::body::Body;
@@ -36,7 +36,13 @@ impl Call {
             bytes: ContentBytes::Memory(manifest.bytes.clone()),
             immutable: false,
         };
-        Ok(content.respond(&self.parts.headers))
+        let response = content.respond(&self.parts.headers);
+        let tag = match reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        };
+        self.report_pull(&access, &Event::ManifestPulled { manifest: &manifest, tag }, &response);
+        Ok(response)
     }
 
     pub(crate) async fn put_manifest(&self, name: &RepoName, reference: Reference, body: Incoming) -> Answer {
@@ -46,13 +52,13 @@ impl Call {
         let bytes = self.read_manifest(body).await?;
         let precondition = condition::precondition(&self.parts.headers);
         let push = ManifestPush { reference, tags: tags.clone(), media_type, bytes, precondition };
-        let pushed = self.app.registry.push_manifest(&access, push).await?;
+        let pushed = self.registry().push_manifest(&access, push).await?;
         Ok(self.pushed(name, &tags, &pushed))
     }
 
     pub(crate) async fn delete_manifest(&self, name: &RepoName, reference: &Reference) -> Answer {
         let access = self.may_delete(name).await?;
-        self.app.registry.delete_manifest(&access, reference).await?;
+        self.registry().delete_manifest(&access, reference).await?;
         Ok(respond::empty(StatusCode::ACCEPTED))
     }
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
@@ -251,6 +251,11 @@ impl Call {
     }
 
     fn realm_url(&self) -> String {
+        format!("{}/auth/token", self.base_url())
+    }
+
+    /// What stands before `/v2/` for clients from elsewhere: scheme, host and prefix.
+    pub(crate) fn base_url(&self) -> String {
         let base = match &self.options.public_url {
             Some(url) => url.clone(),
             None => {
@@ -259,7 +264,16 @@ impl Call {
                 forwarded::reached_by(&self.parts, self.peer.is_tls, believes_proxies)
             }
         };
-        format!("{base}{}/auth/token", self.options.prefix)
+        format!("{base}{}", self.options.prefix)
+    }
+
+    /// What names the request in the log.
+    pub(crate) fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    pub(crate) fn peer_address(&self) -> SocketAddr {
+        self.peer.address
     }
 
     // What went wrong.

@@ -68,7 +68,7 @@ impl Call {
         let digest = parse_digest(&digest)?;
         // A last chunk may come with this request; clients send its range along, or nothing.
         let chunk = if self.content_length() == Some(0) { None } else { self.chunk_range()? };
-        let writer = match self.app.registry.write_upload(&access, id, chunk).await {
+        let writer = match self.registry().write_upload(&access, id, chunk).await {
             Ok(writer) => writer,
             Err(error) => return self.refused_chunk(name, error),
         };
@@ -91,7 +91,7 @@ impl Call {
         access: &Access<Push>,
         digest: &Digest,
     ) -> Result<bool, Failure> {
-        let registry = &self.app.registry;
+        let registry = self.registry();
         match self.parameter("from") {
             Some(from) => match from.parse::<RepoName>().map(|from| self.may_pull_as(identity, &from)) {
                 Ok(Ok(from)) => Ok(registry.mount(access, &from, digest).await?),
@@ -106,7 +106,7 @@ impl Call {
 
     /// The whole blob in one POST (OCI Distribution Specification, "Single POST").
     async fn upload_at_once(&self, access: &Access<Push>, digest: &Digest, body: Incoming) -> Answer {
-        let registry = &self.app.registry;
+        let registry = self.registry();
         let progress = registry.start_upload(access, Some(digest.algorithm())).await?;
         let writer = registry.write_upload(access, progress.id, None).await?;
         let received = match self.receive(writer, body).await {

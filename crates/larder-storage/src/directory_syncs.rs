@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Syncs of one directory, shared by everybody who waits for one.
+/// Syncs of one directory (or of one file that only grows), shared by everybody who waits for one.
 ///
 /// Many pushes at once rename into the same directories. Whoever asks draws a ticket *after* its
 /// rename; one fsync that starts after the ticket was drawn covers it. So concurrent askers wait for

@@ -311,7 +311,16 @@ impl Disk {
         Ok(())
     }
 
-    fn sync_directory(&self, path: &Path) -> Result<(), StorageError> {
+    /// Runs a sync of one file, shared by all who ask for it at the same time.
+    pub(crate) fn sync_shared(
+        &self,
+        path: &Path,
+        sync: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.syncs.sync(&self.root.join(path), sync)
+    }
+
+    pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), StorageError> {
         let full = self.root.join(path);
         let failed = |source| StorageError::io(DiskOperation::SyncDirectory, &full, source);
         self.syncs.sync(&full, || {

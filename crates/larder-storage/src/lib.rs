@@ -16,9 +16,11 @@ mod directory_syncs;
 mod blobs;
 mod staged;
 mod replace;
+mod appended;
 mod error;
 pub mod hook;
 
+pub use appended::{Appended, AppendedSync};
 pub use blobs::{BlobFile, Blobs, Verified};
 pub use disk::{Disk, Entry, Stat};
 pub use error::{DiskOperation, StorageError};

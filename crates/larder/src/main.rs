@@ -7,6 +7,7 @@ mod access;
 mod first_start;
 mod telemetry;
 mod lines;
+mod notify;
 mod config;
 mod users;
 mod healthcheck;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::Registry;
+use larder_notify::Notifications;
 use larder_server::{App, FileStamp, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ pub(crate) struct Handles {
     pub(crate) tls: Option<Tls>,
     pub(crate) log: LogHandle,
     pub(crate) access_log: LineWriter,
+    pub(crate) notifications: Option<Arc<Notifications>>,
 }
 
 /// Follows the configuration.
@@ -145,7 +147,11 @@ impl Reloader {
         }
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
-        self.handles.app.set_options(serve::options(&new, &self.handles.access_log));
+        self.handles.app.set_options(serve::options(
+            &new,
+            &self.handles.access_log,
+            self.handles.notifications.clone(),
+        ));
         let has_changed = self.told.config != new;
         self.told.config = new;
         tracing::info!(has_changed, "the configuration is in force");
@@ -174,6 +180,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         keep("http.tls", &old.http.tls, &mut new.http.tls, &mut kept);
     }
     keep("auth", &old.auth, &mut new.auth, &mut kept);
+    keep("notifications", &old.notifications, &mut new.notifications, &mut kept);
     keep("log.formatter", &old.log.formatter, &mut new.log.formatter, &mut kept);
     keep("log.fields", &old.log.fields, &mut new.log.fields, &mut kept);
     kept

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Policy, Users};
 use larder_core::{Registry, Settings, UploadPurging};
+use larder_notify::Notifications;
 use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, Tls, TlsFiles};
+use larder_storage::Disk;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,7 @@ use crate::config::{self, Auth, ClientAuth, Config, Environment, Loaded, Minimum
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
-use crate::{first_start, telemetry};
+use crate::{first_start, notify, telemetry};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -52,7 +54,9 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     let config = &told.config;
     let root = &std::path::absolute(&config.storage.root_directory)?;
     warn_of_adoption(config, root);
-    let registry = Registry::open(root, settings(config), larder_core::Environment::system())?;
+    let disk = Arc::new(Disk::open(root)?);
+    let notifications = notify::open(config, &disk)?;
+    let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let gate = gate(config, server.address().map_or(config.http.addr.port, |address| address.port()))?;
@@ -61,7 +65,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         (None, Some(path)) => path.display().to_string(),
         (None, None) => "the socket of systemd".to_owned(),
     };
-    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log)));
+    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log, notifications.clone())));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
@@ -74,13 +78,26 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop.clone()));
     }
+    // Cancelled when the last request has been answered: until then there may be events to take in.
+    let all_answered = CancellationToken::new();
+    let delivery = notifications.clone().map(|each| tokio::spawn(each.deliver(all_answered.clone())));
     tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.writer().clone()]));
     let drain = config.http.drain_timeout;
-    let handles =
-        Handles { registry, app: Arc::clone(&app), tls, log: log.clone(), access_log: access_log.clone() };
+    let handles = Handles {
+        registry,
+        app: Arc::clone(&app),
+        tls,
+        log: log.clone(),
+        access_log: access_log.clone(),
+        notifications,
+    };
     tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
     let served = server.serve(app, stop, drain).await;
     maintenance.await?;
+    all_answered.cancel();
+    if let Some(delivery) = delivery {
+        delivery.await?;
+    }
     served?;
     tracing::info!("stopped; all requests had ended");
     Ok(())
@@ -164,7 +181,11 @@ pub(crate) fn settings(config: &Config) -> Settings {
     }
 }
 
-pub(crate) fn options(config: &Config, access_log: &LineWriter) -> Options {
+pub(crate) fn options(
+    config: &Config,
+    access_log: &LineWriter,
+    notifications: Option<Arc<Notifications>>,
+) -> Options {
     let access_log = access_log.clone();
     let public_url = config.http.host.as_ref().and_then(|url| {
         let (scheme, authority) = (url.scheme()?, url.authority()?);
@@ -178,6 +199,7 @@ pub(crate) fn options(config: &Config, access_log: &LineWriter) -> Options {
         tags_max: config.tags_max,
         access_log: (!config.log.access_log_disabled)
             .then(|| AccessLog::new(move |line| access_log.write(line), SystemTime::now)),
+        notifications,
         http1_only: config.http.http2_disabled,
         limits: config.http.limits,
         trusted_proxies: config.http.trusted_proxies.clone(),

@@ -28,6 +28,8 @@ mod manifests;
 #[cfg(test)]
 mod mounts;
 #[cfg(test)]
+mod notifications;
+#[cfg(test)]
 mod proxied;
 #[cfg(test)]
 mod pulls;

@@ -2,6 +2,8 @@
 //!
 //! A value that the table's check has refused already reads as unset here, so that it is reported once.
 
+mod notifications;
+
 use super::{
     Start, access,
     environment::built_in_users_file,
@@ -47,6 +49,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         auth: reader.auth(start, &storage.root_directory),
         access: reader.access(start),
         log: reader.log(),
+        notifications: reader.notifications(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),
         storage,
@@ -297,10 +300,13 @@ impl<'a> Reader<'a> {
     }
 
     fn headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
-        let entries = self.set_value("http.headers").map(Value::entries).unwrap_or_default();
+        self.header_list("http.headers", self.set_value("http.headers"))
+    }
+
+    fn header_list(&mut self, path: &str, value: Option<&Value>) -> Vec<(HeaderName, HeaderValue)> {
         let mut headers = Vec::new();
-        for entry in entries {
-            let key = format!("http.headers.{}", entry.key);
+        for entry in value.map(Value::entries).unwrap_or_default() {
+            let key = format!("{path}.{}", entry.key);
             let Ok(name) = HeaderName::from_bytes(entry.key.as_bytes()) else {
                 self.invalid(&key, &entry.origin, "is not a header's name");
                 continue;

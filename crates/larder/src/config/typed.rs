@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) access: Option<Access>,
     /// What is written to the log.
     pub(crate) log: Log,
+    /// Who is told of pushes, pulls and deletions; absent when nobody is.
+    pub(crate) notifications: Option<Notifications>,
     /// The most repositories that one page of the catalog may hold; at least 1.
     pub(crate) catalog_max_entries: usize,
     /// The most tags that one page of a repository's list may hold; at least 1.
@@ -162,6 +164,49 @@ pub(crate) struct Access {
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     /// In the order of the file.
     pub(crate) rules: Vec<Rule>,
+}
+
+/// `notifications`, with at least one endpoint that isn't disabled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notifications {
+    /// Each with a name of its own.
+    pub(crate) endpoints: Vec<NotificationEndpoint>,
+    /// Whether messages are registry:3's; else they are registry:2's.
+    pub(crate) second_generation: bool,
+    /// Whether a manifest's events list what it refers to.
+    pub(crate) include_references: bool,
+    /// The most events that wait for one endpoint.
+    pub(crate) queue_events: usize,
+    /// The most bytes that they may take on the disk.
+    pub(crate) queue_bytes: u64,
+}
+
+/// `notifications.endpoints[]`
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct NotificationEndpoint {
+    /// Names its queue.
+    pub(crate) name: String,
+    /// An http or https URL, maybe with a password in it.
+    pub(crate) url: String,
+    /// Headers to add to each message, in the order of the file.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long a message may take; never zero.
+    pub(crate) timeout: Duration,
+    /// How many attempts follow at once on each other; at least 1.
+    pub(crate) threshold: u32,
+    /// The first pause after them; never zero.
+    pub(crate) backoff: Duration,
+    /// Types of content of which nothing is told.
+    pub(crate) ignored_media_types: Vec<String>,
+    /// Actions of which nothing is told, by their names in messages.
+    pub(crate) ignored_actions: Vec<String>,
+}
+
+impl fmt::Debug for NotificationEndpoint {
+    /// Without the URL and the headers, which may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NotificationEndpoint").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// `log`

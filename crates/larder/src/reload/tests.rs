@@ -24,9 +24,12 @@ fn start(directory: &Path, text: &str) -> Reloader {
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
     let access_log = LineWriter::start("test", std::io::sink());
     let gate = serve::gate(&config, 0).unwrap();
-    let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log)));
+    let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log, None)));
     let log = telemetry::start(&config.log);
-    Reloader::new(Told { source, environment, config }, Handles { registry, app, tls: None, log, access_log })
+    Reloader::new(
+        Told { source, environment, config },
+        Handles { registry, app, tls: None, log, access_log, notifications: None },
+    )
 }
 
 #[test]

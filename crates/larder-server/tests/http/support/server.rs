@@ -12,8 +12,10 @@ use larder_auth::{
     htpasswd_line,
 };
 use larder_core::{Environment, Registry, Settings, UploadPurging};
+use larder_notify::Notifications;
 use larder_oci::{Action, Digest};
 use larder_server::{AccessLog, App, BoundServer, Network, Options, ServeError, Tls, TlsFiles};
+use larder_storage::Disk;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -55,6 +57,7 @@ pub(crate) struct Setup {
     /// A socket file to listen on instead of a port.
     pub(crate) socket: Option<PathBuf>,
     pub(crate) options: Options,
+    pub(crate) notify: Option<larder_notify::Settings>,
 }
 
 impl Default for Setup {
@@ -72,6 +75,7 @@ impl Default for Setup {
                 trusted_proxies: Network::private(),
                 ..Options::default()
             },
+            notify: None,
         }
     }
 }
@@ -84,6 +88,8 @@ pub(crate) struct Server {
     pub(crate) tls: Option<Tls>,
     pub(crate) stop: CancellationToken,
     serving: JoinHandle<Result<(), ServeError>>,
+    answered: CancellationToken,
+    delivery: Option<JoinHandle<()>>,
 }
 
 impl Setup {
@@ -107,8 +113,14 @@ impl Setup {
                 dry_run: false,
             },
         };
-        let registry =
-            Registry::open(&directory.path().join("data"), settings, Environment::system()).unwrap();
+        let disk = Arc::new(Disk::open(&directory.path().join("data")).unwrap());
+        let notify = self.notify.take();
+        let notifications =
+            notify.map(|notify| Arc::new(Notifications::open(&disk, notify, Environment::system()).unwrap()));
+        let registry = Registry::on(disk, settings, Environment::system()).unwrap();
+        let answered = CancellationToken::new();
+        let delivery = notifications.clone().map(|each| tokio::spawn(each.deliver(answered.clone())));
+        self.options.notifications = notifications;
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let sink = move |line: &str| lines.lock().unwrap().push(line.to_owned());
@@ -123,7 +135,7 @@ impl Setup {
         let address = server.address().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(app, stop.clone(), self.drain));
-        Server { address, directory, log, tls, stop, serving }
+        Server { address, directory, log, tls, stop, serving, answered, delivery }
     }
 }
 
@@ -226,6 +238,10 @@ impl Server {
     /// How the server ended after it was told to stop.
     pub(crate) async fn ended(self) -> Result<TempDir, ServeError> {
         within(self.serving).await.unwrap()?;
+        self.answered.cancel();
+        if let Some(delivery) = self.delivery {
+            within(delivery).await.unwrap();
+        }
         Ok(self.directory)
     }
 

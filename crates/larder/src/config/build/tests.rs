@@ -168,10 +168,11 @@ const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, cli
 
 #[test]
 fn every_key_that_works_changes_the_configuration() {
-    for (key, without, with) in ROWS {
+    let rows = || ROWS.iter().chain(super::notifications::tests::ROWS);
+    for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");
     }
-    let tested: BTreeSet<&str> = ROWS.iter().map(|(key, _, _)| *key).collect();
+    let tested: BTreeSet<&str> = rows().map(|(key, _, _)| *key).collect();
     // `version` and `auth: none` can only say what is so anyway.
     let confirmations = ["version", "auth.none"];
     let is_leaf = |key: &&keys::Key| !matches!(key.kind, keys::Kind::Section | keys::Kind::Choice);
@@ -218,6 +219,7 @@ fn defaults_of_a_file_that_says_little() {
                 fields: Vec::new(),
                 access_log_disabled: false,
             },
+            notifications: None,
             catalog_max_entries: 1000,
             tags_max: 1000,
         }

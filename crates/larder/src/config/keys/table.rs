@@ -34,8 +34,6 @@ const NO_H2C: Status = Ignored("Whether HTTP/2 is spoken without TLS doesn't dep
 const NO_ACME: Status = NotYet(
     "Larder can't obtain certificates, and without one it would serve plain HTTP; use certificate and key.",
 );
-const NO_EVENTS: Status =
-    Ignored("Events are not sent yet, so the endpoints hear nothing of pushes and pulls.");
 const NO_REDIS: Status = Ignored("Larder doesn't connect to Redis and needs no cache there.");
 const NO_HEALTH: Status = Ignored("These checks are not run, so none of them can turn answers into 503.");
 const NO_PROXY: Status =
@@ -288,20 +286,24 @@ const LARDERS_HTTP: &[Key] = &[
 #[rustfmt::skip]
 const NOTIFICATIONS: &[Key] = &[
     key("notifications", Section, Works),
-    key("notifications.events", Section, NO_EVENTS),
-    key("notifications.events.includereferences", Boolean, NO_EVENTS),
-    key("notifications.endpoints", Sections, NO_EVENTS),
-    key("notifications.endpoints[].name", Text, NO_EVENTS),
-    key("notifications.endpoints[].disabled", Boolean, NO_EVENTS),
-    key("notifications.endpoints[].url", Secret, NO_EVENTS),
-    key("notifications.endpoints[].headers", Headers, NO_EVENTS),
-    key("notifications.endpoints[].timeout", Duration, NO_EVENTS),
-    key("notifications.endpoints[].threshold", Integer, NO_EVENTS),
-    key("notifications.endpoints[].backoff", Duration, NO_EVENTS),
-    key("notifications.endpoints[].ignoredmediatypes", Texts, NO_EVENTS),
-    key("notifications.endpoints[].ignore", Section, NO_EVENTS),
-    key("notifications.endpoints[].ignore.mediatypes", Texts, NO_EVENTS),
-    key("notifications.endpoints[].ignore.actions", Texts, NO_EVENTS),
+    key("notifications.events", Section, Works),
+    key("notifications.events.includereferences", Boolean, Works),
+    key("notifications.events.generation", Words(&["v1", "v2"]), Works),
+    key("notifications.queue", Section, Works),
+    key("notifications.queue.maxevents", Integer, Works),
+    key("notifications.queue.maxbytes", Integer, Works),
+    key("notifications.endpoints", Sections, Works),
+    key("notifications.endpoints[].name", Text, Works),
+    key("notifications.endpoints[].disabled", Boolean, Works),
+    key("notifications.endpoints[].url", Secret, Works),
+    key("notifications.endpoints[].headers", Headers, Works),
+    key("notifications.endpoints[].timeout", Duration, Works),
+    key("notifications.endpoints[].threshold", Integer, Works),
+    key("notifications.endpoints[].backoff", Duration, Works),
+    key("notifications.endpoints[].ignoredmediatypes", Texts, Works),
+    key("notifications.endpoints[].ignore", Section, Works),
+    key("notifications.endpoints[].ignore.mediatypes", Texts, Works),
+    key("notifications.endpoints[].ignore.actions", Texts, Works),
 ];
 
 // `redis`, in registry:2's form and in registry:3's
