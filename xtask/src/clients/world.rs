@@ -1,4 +1,4 @@
-//! The mixed world: a public and a private corner, two people and a robot with a key, one registry.
+//! The mixed world: a public and a private corner, two people and a robot, one registry.
 //!
 //! | | `public/**` | `team/**` | `robots/**` |
 //! |---|---|---|---|
@@ -10,7 +10,6 @@
 //! Each client does what it may, and where it may not, it says so in words that tell the reason.
 
 use super::{Account, Attempt, Client, Session, Stage, pulled_is};
-use crate::dist;
 use crate::failure::{Context, Result, fail, same};
 use crate::places::Ring;
 use crate::process::Run;
@@ -19,13 +18,13 @@ use crate::server::Server;
 
 const ALICE: (&str, &str) = ("alice", "alice:has a colon");
 const BOB: (&str, &str) = ("bob", "builder");
-/// In no file of users: its key is all that it has.
-const ROBOT: &str = "robot";
+/// A robot of a build, with an account of its own.
+const ROBOT: (&str, &str) = ("robot", "k9:woof");
 
 /// The sections of the world's config.yml. The users are in a file, as registry:2's are.
 pub(super) fn sections(ring: &Ring) -> Result<String> {
     let mut users = String::new();
-    for (user, password) in [ALICE, BOB] {
+    for (user, password) in [ALICE, BOB, ROBOT] {
         users.push_str(&Run::new("htpasswd").args(["-n", "-B", "-C", "5", "-b", user, password]).ok()?);
     }
     let users = ring.write("world.htpasswd", users)?;
@@ -41,22 +40,17 @@ access:
     - {{who: anonymous, may: pull, in: \"public/**\"}}
     - {{who: team, may: [pull, push], in: [\"public/**\", \"team/**\"]}}
     - {{who: {bob}, may: pull, in: \"team/**\"}}
-    - {{who: {ROBOT}, may: [pull, push], in: \"robots/**\"}}
+    - {{who: {robot}, may: [pull, push], in: \"robots/**\"}}
 ",
         users.display(),
         alice = ALICE.0,
         bob = BOB.0,
+        robot = ROBOT.0,
     ))
 }
 
-/// Makes the robot's key, on the machine of the registry, as an administrator does.
-pub(super) fn robot(server: &Server) -> Result<Account> {
-    let printed = Run::new(dist::release()?)
-        .args(["key", "create", "ring", "--user", ROBOT, "--scope", "robots/**:pull,push", "--config"])
-        .arg(&server.config)
-        .ok()?;
-    let key = printed.split_whitespace().find(|word| word.starts_with("larder_"));
-    Ok(Account::new(ROBOT, key.context(format!("a key in {printed:?}"))?))
+pub(super) fn robot() -> Account {
+    Account::new(ROBOT.0, ROBOT.1)
 }
 
 impl Stage<'_> {
