@@ -21,7 +21,8 @@ impl Client for Crane {
     const UNKNOWN_TAG: &'static str = "MANIFEST_UNKNOWN";
     const BAD_NAME: &'static str = "could not parse reference";
     const NO_LOGIN: &'static str = "unauthorized|denied";
-    const DENIED: &'static str = "DENIED|UNAUTHORIZED|denied|unauthorized";
+    // The answer to a HEAD has no body that could say more.
+    const DENIED: &'static str = "DENIED|UNAUTHORIZED|denied|unauthorized|403";
 
     /// Only notes the password; crane finds out at its first request.
     fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {

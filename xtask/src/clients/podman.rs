@@ -43,7 +43,8 @@ impl Client for Podman {
     const UNKNOWN_TAG: &'static str = "manifest unknown";
     const BAD_NAME: &'static str = "repository name must be lowercase";
     const NO_LOGIN: &'static str = "unauthorized|authentication required|denied";
-    const DENIED: &'static str = "denied|unauthorized";
+    // The answer to a HEAD has no body that could say more.
+    const DENIED: &'static str = "denied|unauthorized|403";
 
     fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         containers_login(session, podman(session).arg("login"), account)

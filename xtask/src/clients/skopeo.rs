@@ -31,7 +31,8 @@ impl Client for Skopeo {
     const UNKNOWN_TAG: &'static str = "manifest unknown";
     const BAD_NAME: &'static str = "repository name must be lowercase";
     const NO_LOGIN: &'static str = "unauthorized|authentication required|denied";
-    const DENIED: &'static str = "denied|unauthorized|insufficient";
+    // The answer to a HEAD has no body that could say more.
+    const DENIED: &'static str = "denied|unauthorized|insufficient|403";
 
     fn login(&self, session: &Session<'_>, account: &Account) -> Result<Output> {
         containers_login(session, session.run("skopeo").arg("login"), account)
