@@ -109,6 +109,12 @@ impl Registry {
         self.inner.read_only.store(read_only, Ordering::Relaxed);
     }
 
+    /// Whether the data directory is there and holds what was made in it at the start. Writes nothing: for
+    /// a look every few seconds, which must not wake a sleeping disk.
+    pub async fn is_there(&self) -> Result<bool, RegistryError> {
+        self.blocking(|inner| Ok(inner.disk.stat(Path::new("larder"))?.is_some())).await
+    }
+
     /// Whether the data directory can be written right now.
     pub async fn probe(&self) -> Result<(), RegistryError> {
         self.blocking(|inner| Ok(inner.disk.probe()?)).await

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http_body::{Frame, SizeHint};
 
 use crate::body::{Body, Piece};
+use crate::metrics::Running;
 
 /// Where the lines go.
 #[derive(Clone)]
@@ -38,13 +39,14 @@ pub(crate) struct Record {
     after_length: String,
 }
 
-/// A body that counts what was taken of it and writes the line when it is dropped: at its end, or
-/// when the client has gone.
+/// A body that counts what was taken of it, and writes the line and adds to the metrics when it is
+/// dropped: at its end, or when the client has gone.
 pub(crate) struct Logged {
     body: Body,
     status: StatusCode,
     sent: u64,
     record: Option<Record>,
+    running: Option<Running>,
 }
 
 impl AccessLog {
@@ -111,8 +113,13 @@ fn escape(text: &str) -> Cow<'_, str> {
 }
 
 impl Logged {
-    pub(crate) fn new(body: Body, status: StatusCode, record: Option<Record>) -> Logged {
-        Logged { body, status, sent: 0, record }
+    pub(crate) fn new(
+        body: Body,
+        status: StatusCode,
+        record: Option<Record>,
+        running: Option<Running>,
+    ) -> Logged {
+        Logged { body, status, sent: 0, record, running }
     }
 }
 
@@ -150,6 +157,9 @@ impl Drop for Logged {
             // Writing to a string doesn't fail.
             let _ = write!(line, " {} {} {}", self.status.as_u16(), self.sent, record.after_length);
             (record.log.sink)(&line);
+        }
+        if let Some(running) = self.running.take() {
+            running.end(self.status, self.sent);
         }
     }
 }

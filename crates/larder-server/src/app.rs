@@ -3,18 +3,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use larder_auth::Gate;
 use larder_core::Registry;
 use larder_notify::Notifications;
-
+use larder_oci::ErrorCode;
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Logged};
 use crate::body::Body;
+use crate::error::{ApiError, error_response};
 use crate::forwarded;
+use crate::health::Health;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::outlet::Outlet;
 use crate::request::Call;
@@ -25,6 +28,7 @@ pub struct App {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     options: RwLock<Arc<Options>>,
+    pub(crate) observers: Observers,
     /// Clients of which the log already says that they have too many connections.
     crowds: Mutex<HashSet<IpAddr>>,
     /// Clients of which the log already says that they speak the wrong protocol.
@@ -64,6 +68,15 @@ pub struct Options {
     pub trusted_proxies: Vec<Network>,
 }
 
+/// Who looks on while requests are answered.
+#[derive(Default)]
+pub struct Observers {
+    /// What is counted.
+    pub metrics: Option<Arc<Metrics>>,
+    /// Whether requests may be answered at all.
+    pub health: Option<Arc<Health>>,
+}
+
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
@@ -78,10 +91,16 @@ impl App {
             registry,
             gate,
             options: RwLock::new(Arc::new(options)),
+            observers: Observers::default(),
             crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
         }
+    }
+
+    /// The same, looked at by these.
+    pub fn observed_by(self, observers: Observers) -> App {
+        App { observers, ..self }
     }
 
     /// Presents the registry in another way from the next request on; what concerns connections counts
@@ -117,6 +136,12 @@ impl App {
         }
     }
 
+    /// Whether a health check fails. Whoever asks if the process lives must not hear no: he would restart
+    /// it, which mends nothing.
+    fn is_out_of_service(&self, path: &str) -> bool {
+        self.observers.health.as_ref().is_some_and(|health| health.is_failing()) && path != "/healthz"
+    }
+
     /// Answers one request. Files leave through the outlet, if the connection has one.
     pub(crate) async fn answer(
         self: &Arc<App>,
@@ -129,10 +154,18 @@ impl App {
         let client = forwarded::client(&parts.headers, peer.address.ip(), &options.trusted_proxies);
         let record = options.access_log.as_ref().map(|log| log.begin(&parts, client));
         let is_head = parts.method == Method::HEAD;
+        if self.is_out_of_service(parts.uri.path()) {
+            let response = if is_head { without_body(out_of_service()) } else { out_of_service() };
+            let status = response.status();
+            return response.map(|body| Logged::new(body, status, record, None));
+        }
         let is_http2 = parts.version == Version::HTTP_2;
         let is_api = parts.uri.path().contains("/v2");
         let call = Call::new(Arc::clone(self), Arc::clone(&options), parts, peer, client);
-        let mut response = call.answer(body).await;
+        let route = call.route();
+        let metrics = self.observers.metrics.as_ref().zip(route.as_ref().ok());
+        let running = metrics.and_then(|(metrics, route)| metrics.begin(route, &call.parts));
+        let mut response = call.answer(route, body).await;
         if is_http2 {
             response.body_mut().for_http2();
         } else if let Some(outlet) = outlet {
@@ -149,8 +182,14 @@ impl App {
             response = without_body(response);
         }
         let status = response.status();
-        response.map(|body| Logged::new(body, status, record))
+        response.map(|body| Logged::new(body, status, record, running))
     }
+}
+
+/// As registry:2 says it: without its version header, and for every path.
+fn out_of_service() -> Response<Body> {
+    let detail = "health check failed: please see /debug/health";
+    error_response(&[ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, detail)])
 }
 
 fn is_news(known: &Mutex<HashSet<IpAddr>>, client: IpAddr) -> bool {

@@ -29,14 +29,20 @@ mod respond;
 mod error;
 mod access_log;
 mod events;
+mod metrics;
+mod health;
+mod debug;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
 pub use access_log::AccessLog;
-pub use app::{App, Options};
+pub use app::{App, Observers, Options};
+pub use debug::{Debug, DebugServer};
 pub use file_stamp::FileStamp;
+pub use health::{Check, CheckUrl, CheckUrlError, DEFAULT_TIMEOUT, Health, Subject};
 pub use limits::Limits;
+pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
 pub use server::{BoundServer, ServeError, probe};
 pub use tls::{CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

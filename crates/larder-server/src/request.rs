@@ -91,8 +91,8 @@ impl Call {
     }
 
     /// The answer, whatever happens.
-    pub(crate) async fn answer(self, body: Incoming) -> Response<Body> {
-        let route = match self.route() {
+    pub(crate) async fn answer(self, route: Result<Route, RouteError>, body: Incoming) -> Response<Body> {
+        let route = match route {
             Ok(route) => route,
             Err(error) => return self.unroutable(&error),
         };
@@ -115,7 +115,8 @@ impl Call {
         }
     }
 
-    fn route(&self) -> Result<Route, RouteError> {
+    /// What is meant.
+    pub(crate) fn route(&self) -> Result<Route, RouteError> {
         let path = self.parts.uri.path();
         // Probes come from the machine itself, around any proxy that adds the prefix.
         if matches!(path, "/" | "/healthz" | "/readyz") {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::connection::Connection;
 use crate::listener::{Accepted, Listener};
+use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::tls::Tls;
 
@@ -39,6 +40,14 @@ pub enum ServeError {
     /// The port can't be had.
     #[error("can't listen on {address}; choose another address with http.addr or REGISTRY_HTTP_ADDR")]
     Bind {
+        /// `host:port` as configured.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The debug listener's port can't be had.
+    #[error("can't listen on {address} for health and metrics; choose another address with http.debug.addr")]
+    BindDebug {
         /// `host:port` as configured.
         address: String,
         /// The system's error.
@@ -118,8 +127,12 @@ impl BoundServer {
             let most = if is_local { usize::MAX } else { app.options().limits.connections_per_address };
             let Some(place) = places.take(address.ip(), most) else {
                 app.refuse_crowd(address.ip(), most);
+                if let Some(metrics) = &app.observers.metrics {
+                    metrics.refuse_connection();
+                }
                 continue;
             };
+            let open = app.observers.metrics.as_ref().map(Metrics::open);
             let connection = Connection {
                 app: Arc::clone(&app),
                 stream,
@@ -134,7 +147,7 @@ impl BoundServer {
                     () = connection.serve() => {}
                     () = cut.cancelled() => {}
                 }
-                drop(place);
+                drop((place, open));
             });
         }
         drop(self.listener);
@@ -154,7 +167,7 @@ impl BoundServer {
     }
 }
 
-async fn pause_after(error: &io::Error) {
+pub(crate) async fn pause_after(error: &io::Error) {
     // A client that gave up while it waited is no concern of ours.
     let is_clients = matches!(
         error.kind(),

@@ -174,6 +174,8 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         &mut kept,
     );
     keep("http.addr", &old.http.addr, &mut new.http.addr, &mut kept);
+    keep("http.debug", &old.http.debug, &mut new.http.debug, &mut kept);
+    keep("health", &old.health, &mut new.health, &mut kept);
     keep("http.net", &old.http.unix_socket, &mut new.http.unix_socket, &mut kept);
     keep("http.draintimeout", &old.http.drain_timeout, &mut new.http.drain_timeout, &mut kept);
     if old.http.tls.is_some() != new.http.tls.is_some() {

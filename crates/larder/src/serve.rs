@@ -9,14 +9,19 @@ use std::time::SystemTime;
 use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Policy, Users};
 use larder_core::{Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
-use larder_server::{AccessLog, App, BoundServer, ClientCertificates, Options, Tls, TlsFiles};
+use larder_server::{
+    AccessLog, App, BoundServer, Check, ClientCertificates, Debug, DebugServer, Health, Metrics, Observers,
+    Options, Subject, Tls, TlsFiles,
+};
 use larder_storage::Disk;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, users_files};
-use crate::config::{self, Auth, ClientAuth, Config, Environment, Loaded, MinimumTls, Source};
+use crate::config::{
+    self, Auth, ClientAuth, Config, Environment, HealthCheck, HealthSubject, Loaded, MinimumTls, Source,
+};
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
@@ -65,7 +70,18 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         (None, Some(path)) => path.display().to_string(),
         (None, None) => "the socket of systemd".to_owned(),
     };
-    let app = Arc::new(App::new(registry.clone(), gate, options(config, access_log, notifications.clone())));
+    let metrics = metrics(config);
+    let health = Arc::new(Health::default());
+    let debug_server = match &config.http.debug {
+        Some(debug) => Some(DebugServer::bind(&debug.addr.host, debug.addr.port).await?),
+        None => None,
+    };
+    let observers = Observers {
+        metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
+        health: Some(Arc::clone(&health)),
+    };
+    let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone()));
+    let app = Arc::new(app.observed_by(observers));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
@@ -75,6 +91,10 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }
     });
+    tokio::spawn(Arc::clone(&health).watch(checks(config, &registry), stop.clone()));
+    if let Some(server) = debug_server {
+        tokio::spawn(server.serve(Debug { health, metrics }, stop.clone()));
+    }
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop.clone()));
     }
@@ -101,6 +121,30 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     served?;
     tracing::info!("stopped; all requests had ended");
     Ok(())
+}
+
+/// Where the metrics are shown, and what counts for them; nothing is counted where nothing is shown.
+fn metrics(config: &Config) -> Option<(String, Arc<Metrics>)> {
+    let path = config.http.debug.as_ref()?.metrics_path.clone()?;
+    Some((path, Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")))))
+}
+
+fn checks(config: &Config, registry: &Registry) -> Vec<Check> {
+    let subject = |subject: &HealthSubject| match subject.clone() {
+        HealthSubject::Storage => Subject::Storage(registry.clone()),
+        HealthSubject::File(path) => Subject::File(path),
+        HealthSubject::Tcp { address, timeout } => Subject::Tcp { address, timeout },
+        HealthSubject::Http { url, headers, status, timeout } => {
+            Subject::Http { url, headers: headers.into_iter().collect(), status, timeout }
+        }
+    };
+    let check = |check: &HealthCheck| Check {
+        name: check.name.clone(),
+        subject: subject(&check.subject),
+        interval: check.interval,
+        threshold: check.threshold,
+    };
+    config.health.iter().map(check).collect()
 }
 
 /// Listens where the configuration says, or on the socket that systemd has opened, which goes before.

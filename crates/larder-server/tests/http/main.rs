@@ -14,6 +14,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod debug;
+#[cfg(test)]
 mod deletes;
 #[cfg(test)]
 mod drain;

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+mod health;
 mod serving;
 
 /// registry:2's port, which its shipped configuration names.
@@ -50,6 +51,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         access: reader.access(start),
         log: reader.log(),
         notifications: reader.notifications(),
+        health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),
         storage,
@@ -247,10 +249,11 @@ impl<'a> Reader<'a> {
             addr: self.addr(),
             prefix: self.prefix(),
             host: self.host(),
-            headers: self.headers(),
+            headers: self.headers("http.headers"),
             drain_timeout: self.duration("http.draintimeout", DRAIN_TIMEOUT),
             tls: self.tls(),
             http2_disabled: self.boolean("http.http2.disabled", false),
+            debug: self.debug(),
             unix_socket: self.unix_socket(),
             trusted_proxies: self.trusted_proxies(),
             limits: self.limits(),
@@ -299,8 +302,8 @@ impl<'a> Reader<'a> {
         Uri::builder().scheme(scheme).authority(authority.as_str()).path_and_query("/").build().ok()
     }
 
-    fn headers(&mut self) -> Vec<(HeaderName, HeaderValue)> {
-        self.header_list("http.headers", self.set_value("http.headers"))
+    fn headers(&mut self, path: &str) -> Vec<(HeaderName, HeaderValue)> {
+        self.header_list(path, self.set_value(path))
     }
 
     fn header_list(&mut self, path: &str, value: Option<&Value>) -> Vec<(HeaderName, HeaderValue)> {

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 use larder_auth::{Group, Rule};
-use larder_server::{CipherSuite, Limits, Network};
+use larder_server::{CheckUrl, CipherSuite, Limits, Network};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything that Larder takes from its configuration.
@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// Who is told of pushes, pulls and deletions; absent when nobody is.
     pub(crate) notifications: Option<Notifications>,
+    /// What has to be well for requests to be answered.
+    pub(crate) health: Vec<HealthCheck>,
     /// The most repositories that one page of the catalog may hold; at least 1.
     pub(crate) catalog_max_entries: usize,
     /// The most tags that one page of a repository's list may hold; at least 1.
@@ -69,12 +71,63 @@ pub(crate) struct Http {
     pub(crate) tls: Option<Tls>,
     /// Whether clients are kept on HTTP/1.1.
     pub(crate) http2_disabled: bool,
+    /// The second listener, if there is one.
+    pub(crate) debug: Option<Debug>,
     /// The socket file to listen on instead of the address (`http.net: unix`).
     pub(crate) unix_socket: Option<PathBuf>,
     /// Who is believed about the clients behind him.
     pub(crate) trusted_proxies: Vec<Network>,
     /// What clients may cost.
     pub(crate) limits: Limits,
+}
+
+/// `http.debug`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Debug {
+    /// Where it listens.
+    pub(crate) addr: ListenAddress,
+    /// Where the metrics are shown, if they are.
+    pub(crate) metrics_path: Option<String>,
+}
+
+/// An item of `health`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HealthCheck {
+    /// What it is called in `/debug/health`.
+    pub(crate) name: String,
+    /// What is looked at.
+    pub(crate) subject: HealthSubject,
+    /// The time between two looks; never zero.
+    pub(crate) interval: Duration,
+    /// How many failures in a row count.
+    pub(crate) threshold: u64,
+}
+
+/// What a health check looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HealthSubject {
+    /// The data directory.
+    Storage,
+    /// A file that must not be there.
+    File(PathBuf),
+    /// A port that must take connections.
+    Tcp {
+        /// `host:port`.
+        address: String,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// A URL that must answer.
+    Http {
+        /// Where.
+        url: CheckUrl,
+        /// Added to the request, in the order of the file.
+        headers: Vec<(HeaderName, HeaderValue)>,
+        /// The status that is well.
+        status: u16,
+        /// How long it may take.
+        timeout: Duration,
+    },
 }
 
 /// A TCP address to listen on. Displays as it is written in a file, `:5000` or `127.0.0.1:5000`.

@@ -14,7 +14,7 @@ use larder_auth::{
 use larder_core::{Environment, Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
 use larder_oci::{Action, Digest};
-use larder_server::{AccessLog, App, BoundServer, Network, Options, ServeError, Tls, TlsFiles};
+use larder_server::{AccessLog, App, BoundServer, Network, Observers, Options, ServeError, Tls, TlsFiles};
 use larder_storage::Disk;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -58,6 +58,7 @@ pub(crate) struct Setup {
     pub(crate) socket: Option<PathBuf>,
     pub(crate) options: Options,
     pub(crate) notify: Option<larder_notify::Settings>,
+    pub(crate) observers: Observers,
 }
 
 impl Default for Setup {
@@ -76,6 +77,7 @@ impl Default for Setup {
                 ..Options::default()
             },
             notify: None,
+            observers: Observers::default(),
         }
     }
 }
@@ -126,7 +128,9 @@ impl Setup {
         let sink = move |line: &str| lines.lock().unwrap().push(line.to_owned());
         self.options.access_log =
             Some(AccessLog::new(sink, || SystemTime::UNIX_EPOCH + Duration::from_secs(LOGGED_AT)));
-        let app = Arc::new(App::new(registry, self.gate.build(directory.path()), self.options));
+        let app = Arc::new(
+            App::new(registry, self.gate.build(directory.path()), self.options).observed_by(self.observers),
+        );
         let tls = self.tls.then(|| Tls::load(certificate(directory.path())).unwrap());
         let server = match &self.socket {
             Some(path) => BoundServer::bind_unix(path, tls.clone()).unwrap(),

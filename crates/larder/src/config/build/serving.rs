@@ -6,8 +6,9 @@ use std::time::Duration;
 use larder_server::{CipherSuite, Limits, Network};
 
 use super::super::report::Mistake;
+use super::super::typed::Debug;
 use super::super::value::{Content, Value};
-use super::Reader;
+use super::{Reader, listen_address};
 
 /// More would be a mistake in the number of zeros: each connection that sends a head may hold so much.
 const LARGEST_HEAD_BYTES: usize = 16 << 20;
@@ -38,6 +39,22 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    pub(super) fn debug(&mut self) -> Option<Debug> {
+        const KEY: &str = "http.debug.addr";
+        let (text, origin) = self.text(KEY)?;
+        let Some(addr) = listen_address(text) else {
+            self.invalid(KEY, origin, format!("is {text:?}; write host:port, such as 127.0.0.1:5001"));
+            return None;
+        };
+        let path = self.text("http.debug.prometheus.path").map_or("/metrics", |(path, _)| path);
+        if !path.starts_with('/') {
+            let origin = self.section_origin("http.debug.prometheus.path");
+            self.invalid("http.debug.prometheus.path", &origin, "must be a path that starts with /");
+        }
+        let is_enabled = self.boolean("http.debug.prometheus.enabled", false);
+        Some(Debug { addr, metrics_path: is_enabled.then(|| path.to_owned()) })
     }
 
     /// An empty list trusts nobody, which is not the same as no list.
@@ -79,7 +96,12 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self, key: &str, allowed: std::ops::RangeInclusive<usize>, default: usize) -> usize {
+    pub(super) fn number(
+        &mut self,
+        key: &str,
+        allowed: std::ops::RangeInclusive<usize>,
+        default: usize,
+    ) -> usize {
         let Some((number, origin)) = self.integer(key) else { return default };
         let number = usize::try_from(number).ok().filter(|number| allowed.contains(number));
         number.unwrap_or_else(|| {
@@ -93,7 +115,7 @@ impl Reader<'_> {
     }
 
     /// A time that has to be long enough for a client to do something in.
-    fn seconds(&mut self, key: &str, default: Duration) -> Duration {
+    pub(super) fn seconds(&mut self, key: &str, default: Duration) -> Duration {
         const LEAST: Duration = Duration::from_secs(1);
         let found = self.duration(key, default);
         if let Some((_, origin)) = self.text(key)

@@ -99,10 +99,6 @@ fn a_secret_is_never_repeated() {
 #[test]
 fn statuses_are_told_once_and_only_for_what_is_set() {
     for (text, expected) in [
-        (
-            "health: {storagedriver: {enabled: true, interval: 10s}, tcp: [{addr: a}]}",
-            vec!["\"health\" is ignored."],
-        ),
         ("health:", vec![]),
         ("health: {}", vec![]),
         ("notifications: {endpoints: []}", vec![]),
@@ -113,7 +109,6 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
         ),
         ("log: {hooks: [{type: mail, options: {smtp: {addr: x}}}]}", vec!["\"log.hooks\" is ignored."]),
         ("redis: {addr: x}", vec!["\"redis\" is ignored."]),
-        ("http: {debug: {addr: :5001, prometheus: {enabled: true}}}", vec!["\"http.debug\" is ignored."]),
         ("validation: {disabled: true}", vec!["\"validation\" is ignored."]),
         ("policy: {repository: {classes: [image]}}", vec!["\"policy\" is ignored."]),
         ("reporting: {bugsnag: {apikey: x}}", vec!["\"reporting\" is ignored."]),

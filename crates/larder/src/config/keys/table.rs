@@ -29,13 +29,11 @@ const NO_SILLY: Status = NotYet(
 const NO_TOKEN: Status = NotYet("Larder can't check the tokens of another server; use `htpasswd`.");
 const NO_MIDDLEWARE: Status =
     Ignored("Nothing stands between requests and the storage, and every blob is served by Larder itself.");
-const NO_DEBUG: Status = Ignored("No second listener is opened, so nothing answers there.");
 const NO_H2C: Status = Ignored("Whether HTTP/2 is spoken without TLS doesn't depend on this key.");
 const NO_ACME: Status = NotYet(
     "Larder can't obtain certificates, and without one it would serve plain HTTP; use certificate and key.",
 );
 const NO_REDIS: Status = Ignored("Larder doesn't connect to Redis and needs no cache there.");
-const NO_HEALTH: Status = Ignored("These checks are not run, so none of them can turn answers into 503.");
 const NO_PROXY: Status =
     NotYet("Larder can't fetch from another registry, and would answer 404 for all that it should fetch.");
 const NO_PROXY_OPTIONS: Status = Unneeded("Without proxy.remoteurl it has no effect in registry:2 either.");
@@ -247,11 +245,11 @@ const HTTP: &[Key] = &[
     key("http.relativeurls", Boolean, Unneeded("Larder's Location headers are always relative, which every client accepts.")),
     key("http.draintimeout", Duration, Works),
     key("http.headers", Headers, Works),
-    key("http.debug", Section, NO_DEBUG),
-    key("http.debug.addr", Text, NO_DEBUG),
-    key("http.debug.prometheus", Section, NO_DEBUG),
-    key("http.debug.prometheus.enabled", Boolean, NO_DEBUG),
-    key("http.debug.prometheus.path", Text, NO_DEBUG),
+    key("http.debug", Section, Works),
+    key("http.debug.addr", Text, Works),
+    key("http.debug.prometheus", Section, Works),
+    key("http.debug.prometheus.enabled", Boolean, Works),
+    key("http.debug.prometheus.path", Text, Works),
     key("http.http2", Section, Works),
     key("http.http2.disabled", Boolean, Works),
     key("http.h2c", Section, NO_H2C),
@@ -356,27 +354,27 @@ const REDIS: &[Key] = &[
 // `health`
 #[rustfmt::skip]
 const HEALTH: &[Key] = &[
-    key("health", Section, NO_HEALTH),
-    key("health.storagedriver", Section, NO_HEALTH),
-    key("health.storagedriver.enabled", Boolean, NO_HEALTH),
-    key("health.storagedriver.interval", Duration, NO_HEALTH),
-    key("health.storagedriver.threshold", Integer, NO_HEALTH),
-    key("health.file", Sections, NO_HEALTH),
-    key("health.file[].file", Text, NO_HEALTH),
-    key("health.file[].interval", Duration, NO_HEALTH),
-    key("health.file[].threshold", Integer, NO_HEALTH),
-    key("health.http", Sections, NO_HEALTH),
-    key("health.http[].uri", Secret, NO_HEALTH),
-    key("health.http[].headers", Headers, NO_HEALTH),
-    key("health.http[].statuscode", Integer, NO_HEALTH),
-    key("health.http[].timeout", Duration, NO_HEALTH),
-    key("health.http[].interval", Duration, NO_HEALTH),
-    key("health.http[].threshold", Integer, NO_HEALTH),
-    key("health.tcp", Sections, NO_HEALTH),
-    key("health.tcp[].addr", Text, NO_HEALTH),
-    key("health.tcp[].timeout", Duration, NO_HEALTH),
-    key("health.tcp[].interval", Duration, NO_HEALTH),
-    key("health.tcp[].threshold", Integer, NO_HEALTH),
+    key("health", Section, Works),
+    key("health.storagedriver", Section, Works),
+    key("health.storagedriver.enabled", Boolean, Works),
+    key("health.storagedriver.interval", Duration, Works),
+    key("health.storagedriver.threshold", Integer, Works),
+    key("health.file", Sections, Works),
+    key("health.file[].file", Text, Works),
+    key("health.file[].interval", Duration, Works),
+    key("health.file[].threshold", Integer, Unneeded("A file that is there counts at once, as in registry:2.")),
+    key("health.http", Sections, Works),
+    key("health.http[].uri", Secret, Works),
+    key("health.http[].headers", Headers, Works),
+    key("health.http[].statuscode", Integer, Works),
+    key("health.http[].timeout", Duration, Works),
+    key("health.http[].interval", Duration, Works),
+    key("health.http[].threshold", Integer, Works),
+    key("health.tcp", Sections, Works),
+    key("health.tcp[].addr", Text, Works),
+    key("health.tcp[].timeout", Duration, Works),
+    key("health.tcp[].interval", Duration, Works),
+    key("health.tcp[].threshold", Integer, Works),
 ];
 
 // `proxy`
