@@ -57,12 +57,12 @@ impl RangeRequest {
                 Spec::Malformed => return RangeRequest::Unsatisfiable,
             }
         }
-        let total = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.length()));
+        let total: u128 = ranges.iter().map(|range| u128::from(range.length())).sum();
         match ranges.as_slice() {
             [] if size == 0 && asked > 0 => RangeRequest::Whole,
             [] => RangeRequest::Unsatisfiable,
             [only] => RangeRequest::Single(*only),
-            _ if total > size => RangeRequest::Whole,
+            _ if total > u128::from(size) => RangeRequest::Whole,
             _ => RangeRequest::Several(ranges),
         }
     }

@@ -58,6 +58,11 @@ fn as_many_ranges_as_a_real_client_sends_are_answered_and_no_more() {
     assert_eq!(RangeRequest::parse(&header(MAX_RANGES + 1), 1 << 20), RangeRequest::Whole);
 }
 
+#[test]
+fn ranges_that_ask_for_more_than_a_huge_content_are_answered_whole() {
+    assert_eq!(RangeRequest::parse("bytes=0-,0-0", u64::MAX), RangeRequest::Whole);
+}
+
 proptest::proptest! {
     #[test]
     fn every_answer_lies_within_the_content(header in "bytes=[0-9, -]{0,40}|\\PC{0,40}", size: u64) {
