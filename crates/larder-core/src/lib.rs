@@ -24,6 +24,8 @@ mod upload;
 mod delete;
 mod discover;
 mod maintenance;
+mod upstream;
+mod upstreams;
 mod events;
 mod error;
 
@@ -36,3 +38,10 @@ pub use pull::{Blob, BlobContent, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
 pub use upload::{UploadProgress, UploadWriter};
+pub use upstream::{
+    Allowance, BlobChunks, BlobStream, FetchedManifest, ManifestHead, Upstream, UpstreamError,
+    UpstreamFailure, UpstreamFuture,
+};
+pub use upstreams::{
+    Freshness, FreshnessRule, TagPattern, UpstreamPlace, UpstreamRepository, UpstreamSettings, Upstreams,
+};

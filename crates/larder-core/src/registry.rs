@@ -1,6 +1,6 @@
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use larder_meta::MetaStore;
@@ -12,6 +12,7 @@ use crate::events::EventSink;
 use crate::maintenance::UploadPurging;
 use crate::recent::Recent;
 use crate::upload::Sessions;
+use crate::upstreams::Upstreams;
 
 /// The registry. Cheap to clone: all clones are one, told apart only by whom they report to.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     /// As in the settings, until [`Registry::switch`] says otherwise.
     deletes: AtomicBool,
     read_only: AtomicBool,
+    upstreams: RwLock<Upstreams>,
     pub(crate) environment: Environment,
 }
 
@@ -97,6 +99,7 @@ impl Registry {
             deletes: settings.deletes.into(),
             read_only: settings.read_only.into(),
             settings,
+            upstreams: RwLock::default(),
             environment,
         };
         Ok(Registry { inner: Arc::new(inner), sink: None })
@@ -107,6 +110,16 @@ impl Registry {
     pub fn switch(&self, deletes: bool, read_only: bool) {
         self.inner.deletes.store(deletes, Ordering::Relaxed);
         self.inner.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// Whom to ask for what isn't here, from here on. Without this, nobody.
+    pub fn set_upstreams(&self, upstreams: Upstreams) {
+        *self.inner.upstreams.write().unwrap_or_else(PoisonError::into_inner) = upstreams;
+    }
+
+    /// Who is asked for what isn't here.
+    pub fn upstreams(&self) -> Upstreams {
+        self.inner.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the data directory is there and holds what was made in it at the start. Writes nothing: for
