@@ -41,7 +41,7 @@ pub enum BlobContent {
     Memory(Bytes),
     /// A file, until the socket.
     File {
-        /// Its first `size` bytes are the content.
+        /// Its first `size` bytes are the content. Others read the same open file: read it at offsets.
         file: Arc<File>,
         /// Its length in bytes.
         size: u64,
@@ -78,17 +78,18 @@ impl Registry {
     pub async fn blob(&self, access: &Access<Pull>, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
         let (repository, asked) = (access.repository(), Asked::Blob(digest));
         let state = self.inner.meta.state(repository);
-        if let Some(Answered::Blob(bytes)) = self.inner.recent.get(repository, asked, state) {
-            return Ok(Some(Blob { digest: *digest, content: BlobContent::Memory(bytes) }));
+        if let Some(content) = self.inner.recent.get(repository, asked, state).and_then(Answered::into_blob) {
+            return Ok(Some(Blob { digest: *digest, content }));
         }
         let (repository, digest) = (repository.clone(), *digest);
         self.blocking(move |inner| {
             let (read, state) = (Instant::now(), inner.meta.state(&repository));
             let Some(content) = inner.blob(&repository, &digest)? else { return Ok(None) };
-            if let BlobContent::Memory(bytes) = &content {
-                let answered = Answered::Blob(bytes.clone());
-                inner.recent.put(&repository, Asked::Blob(&digest), answered, read, state);
-            }
+            let answered = match &content {
+                BlobContent::Memory(bytes) => Answered::Blob(bytes.clone()),
+                BlobContent::File { file, size } => Answered::File { file: Arc::clone(file), size: *size },
+            };
+            inner.recent.put(&repository, Asked::Blob(&digest), answered, read, state);
             Ok(Some(Blob { digest, content }))
         })
         .await

@@ -1,17 +1,21 @@
 //! What was pulled a moment ago, in memory.
 //!
 //! A manifest that many machines pull at once, or a small blob (an image's config), is answered from here
-//! without a system call and without a thread's wake-up. An answer is given again only
+//! without a system call and without a thread's wake-up; of a larger blob the open file is kept, for the
+//! next range of it and the next machine. An answer is given again only
 //!
 //! - while this process has not changed the repository since the answer was read: exact, from before a
 //!   push or a deletion is acknowledged ([`MetaStore::state`](larder_meta::MetaStore::state));
 //! - and for at most [`TRUSTED`] after it was read: so what another program does to the files (a restored
 //!   backup, `rm -r` of a repository) is seen as soon as that.
 //!
-//! Only what exists is remembered; that something is missing is looked up each time.
+//! Only what exists is remembered; that something is missing is looked up each time. A file is held open no
+//! longer than its answer is trusted: the space of a removed blob comes back.
 
+use std::fs::File;
 use std::hash::{Hash, RandomState};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +24,7 @@ use larder_oci::{Digest, Reference, RepoName};
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
 
-use crate::pull::StoredManifest;
+use crate::pull::{BlobContent, StoredManifest};
 
 /// How long an answer is given again. The files are then read again, by one more request in a second: under
 /// load that costs nothing, and without load there is nothing to save.
@@ -29,11 +33,15 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// What all answers may weigh together, in bytes.
 const CAPACITY: u64 = 32 << 20;
 
-/// The longest manifest or blob that is kept, in bytes. Larger ones cost more to send than to find.
+/// The longest manifest or blob whose bytes are kept, in bytes. Larger ones cost more to send than to find.
 pub(crate) const LONGEST_KEPT: u64 = 64 << 10;
 
 /// What an answer weighs beside its content: key, entry and the cache's own. An estimate on the safe side.
 const OVERHEAD: u64 = 512;
+
+/// What an open file weighs, in bytes: so much that a few hundred at most are held, of the 1,024 that a process
+/// may have open at the least.
+const OPEN_FILE: u64 = 128 << 10;
 
 /// What was asked of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,12 +55,27 @@ pub(crate) enum Asked<'a> {
 pub(crate) enum Answered {
     Manifest(Arc<StoredManifest>),
     Blob(Bytes),
+    File { file: Arc<File>, size: u64 },
+}
+
+impl Answered {
+    pub(crate) fn into_blob(self) -> Option<BlobContent> {
+        match self {
+            Answered::Manifest(_) => None,
+            Answered::Blob(bytes) => Some(BlobContent::Memory(bytes)),
+            Answered::File { file, size } => Some(BlobContent::File { file, size }),
+        }
+    }
 }
 
 /// Answers of the last moment, bounded in bytes.
 pub(crate) struct Recent {
-    answers: Cache<Key, Entry, ByWeight, RandomState>,
+    answers: Arc<Answers>,
+    /// Whether open files will be closed at the end of the moment.
+    closing: Arc<AtomicBool>,
 }
+
+type Answers = Cache<Key, Entry, ByWeight, RandomState>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
@@ -109,10 +132,11 @@ impl Equivalent<Key> for KeyRef<'_> {
 impl Weighter<Key, Entry> for ByWeight {
     fn weight(&self, _: &Key, entry: &Entry) -> u64 {
         let content = match &entry.answered {
-            Answered::Manifest(manifest) => manifest.bytes.len(),
-            Answered::Blob(bytes) => bytes.len(),
+            Answered::Manifest(manifest) => manifest.bytes.len() as u64,
+            Answered::Blob(bytes) => bytes.len() as u64,
+            Answered::File { .. } => OPEN_FILE,
         };
-        content as u64 + OVERHEAD
+        content + OVERHEAD
     }
 }
 
@@ -121,7 +145,8 @@ impl Recent {
         // The estimate only sizes the first table; it grows as it is filled.
         let first_table = 256;
         let hasher = RandomState::new();
-        Recent { answers: Cache::with(first_table, CAPACITY, ByWeight, hasher, DefaultLifecycle::default()) }
+        let answers = Cache::with(first_table, CAPACITY, ByWeight, hasher, DefaultLifecycle::default());
+        Recent { answers: Arc::new(answers), closing: Arc::default() }
     }
 
     /// The answer, if it may be given again in this state of the repository's files.
@@ -146,10 +171,32 @@ impl Recent {
         state: Option<FilesState>,
     ) {
         let Some(state) = state else { return };
+        if matches!(answered, Answered::File { .. }) && !self.will_close_files() {
+            return;
+        }
         let asked = match asked {
             Asked::Manifest(reference) => AskedOwned::Manifest(reference.clone()),
             Asked::Blob(digest) => AskedOwned::Blob(*digest),
         };
         self.answers.insert(Key { repository: repository.clone(), asked }, Entry { answered, state, read });
+    }
+
+    /// Sees to it that whatever file is remembered from here on is closed when it is no longer trusted. False where
+    /// there is no runtime to do it.
+    fn will_close_files(&self) -> bool {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
+        if !self.closing.swap(true, Ordering::SeqCst) {
+            runtime.spawn(close_files(Arc::downgrade(&self.answers), Arc::clone(&self.closing)));
+        }
+        true
+    }
+}
+
+/// Waits until the files of now are old, and forgets all. One that is put while this runs calls the next.
+async fn close_files(answers: Weak<Answers>, closing: Arc<AtomicBool>) {
+    tokio::time::sleep(TRUSTED).await;
+    closing.store(false, Ordering::SeqCst);
+    if let Some(answers) = answers.upgrade() {
+        answers.retain(|_, entry| !matches!(entry.answered, Answered::File { .. }));
     }
 }

@@ -154,10 +154,38 @@ fn a_large_blob_stays_a_file() {
                 let blob = registry.blob(&access(APP), &digest).await.unwrap().unwrap();
                 assert_eq!(matches!(blob.content, BlobContent::File { .. }), is_file, "{length} bytes");
                 assert_eq!(bytes_of(&blob), &content[..]);
-                // Each reader has a file of its own to read from its beginning.
             }
         }
         let absent = registry.manifest(&access(APP), &tag("absent")).await;
         assert!(matches!(absent, Ok(None) | Err(RegistryError::RepositoryUnknown { .. })));
+    });
+}
+
+#[test]
+fn the_file_of_a_large_blob_is_opened_once_for_many_and_closed_a_moment_later() {
+    let root = scratch();
+    runtime().block_on(async {
+        let registry = open(root.path());
+        let content = Bytes::from(vec![7; 1 << 20]);
+        let digest = Digest::sha256(&content);
+        upload(&registry, APP, &content, &digest).await.unwrap();
+        let hex = digest.hex();
+        let path = root.path().join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
+        let open_ones = || {
+            let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            let targets = links.filter_map(|link| fs::read_link(link.path()).ok());
+            targets.filter(|target| target.to_string_lossy().contains(&hex)).count()
+        };
+        for _ in 0..20 {
+            assert!(registry.blob(&access(APP), &digest).await.unwrap().is_some());
+        }
+        // Two if the moment passed in between.
+        assert!((1..=2).contains(&open_ones()), "{} files are open for one blob", open_ones());
+        fs::remove_file(path).unwrap();
+        let removed = Instant::now();
+        while open_ones() > 0 {
+            assert!(removed.elapsed() < Duration::from_secs(20), "a removed blob is held open for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     });
 }

@@ -1,6 +1,6 @@
 //! A registry on a directory of its own, and everything that a test needs to talk to it.
 
-use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,9 +66,9 @@ pub(crate) fn bytes_of(blob: &Blob) -> Vec<u8> {
     let bytes = match &blob.content {
         BlobContent::Memory(bytes) => bytes.to_vec(),
         BlobContent::File { file, size } => {
-            let mut bytes = Vec::new();
-            (&**file).read_to_end(&mut bytes).unwrap();
-            assert_eq!(bytes.len() as u64, *size);
+            let mut bytes = vec![0; usize::try_from(*size).unwrap()];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), *size);
             bytes
         }
     };
