@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Ask what the rules of the configuration say.
     #[command(subcommand)]
     Access(Access),
+    /// Explain the configuration.
+    #[command(subcommand)]
+    Config(Config),
     /// Ask a running Larder whether it is well; the exit code is the answer.
     Healthcheck {
         /// Its address, such as http://localhost:5000, or the config.yml that it was started with; the local one when left out.
@@ -53,6 +56,13 @@ pub(crate) struct Serve {
     /// The directory for images and users of a start without a config file.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// `larder config`
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Config {
+    /// Print the reference of all keys, in Markdown.
+    Reference,
 }
 
 /// `larder user`

@@ -15,7 +15,7 @@ mod healthcheck;
 use clap::Parser;
 use cli::{Command, CommandLine};
 use config::{Environment, Source};
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write as _, process::ExitCode};
 
 /// Gives memory back to the system after a peak, and is quick in a static binary, where glibc's own is neither.
 #[global_allocator]
@@ -54,6 +54,10 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::User(user) => {
             Ok(users::run(&user, environment, may_use_system_directory, &mut std::io::stdout())?)
+        }
+        Command::Config(cli::Config::Reference) => {
+            std::io::stdout().write_all(config::reference::page().as_bytes())?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Access(command) => {
             access::run(&command, environment, may_use_system_directory, &mut std::io::stdout())

@@ -13,7 +13,7 @@ use larder_server::{App, FileStamp, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Environment, Loaded, Source};
+use crate::config::{self, Config, Environment, Source};
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
@@ -112,11 +112,9 @@ impl Reloader {
         let found = stamp(&self.told.source);
         self.looks = Looks { read: found, seen: found };
         match config::load(&self.told.source, &self.told.environment) {
-            Ok(Loaded { config, warnings }) => {
-                for warning in &warnings {
-                    tracing::warn!("{warning}");
-                }
-                self.take_up(config);
+            Ok(loaded) => {
+                serve::tell(&loaded);
+                self.take_up(loaded.config);
             }
             Err(mistakes) => {
                 for mistake in &mistakes.0 {

@@ -38,11 +38,10 @@ const REGISTRY_2_USER: &str = "docker";
 
 /// Serves until a signal says stop; returns when all work has ended.
 pub(crate) fn serve(source: Source, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    let Loaded { config, warnings } = config::load(&source, environment)?;
-    let log = telemetry::start(&config.log);
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
+    let loaded = config::load(&source, environment)?;
+    let log = telemetry::start(&loaded.config.log);
+    tell(&loaded);
+    let config = loaded.config;
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let access_log = LineWriter::start("access log", std::io::stdout());
@@ -53,6 +52,16 @@ pub(crate) fn serve(source: Source, environment: &Environment) -> Result<(), Box
     access_log.flush();
     log.writer().flush();
     outcome
+}
+
+/// Logs what the operator should know about a configuration.
+pub(crate) fn tell(loaded: &Loaded) {
+    for note in &loaded.notes {
+        tracing::info!("{note}");
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(), Box<dyn Error>> {

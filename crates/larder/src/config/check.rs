@@ -19,7 +19,7 @@ pub(super) fn check(root: &Value, report: &mut Report) {
 fn check_value(value: &Value, slot: &Slot, report: &mut Report) {
     match (&value.content, slot.kind) {
         (Content::Null, _) | (_, Kind::Anything) => {}
-        (Content::Map(entries), Kind::Section | Kind::Choice | Kind::Headers) => {
+        (Content::Map(entries), Kind::Section | Kind::Choice | Kind::Headers | Kind::SecretHeaders) => {
             entries.iter().for_each(|entry| known_entry(entry, slot, report));
         }
         (Content::List(items), Kind::Sections | Kind::Texts | Kind::OneOrMore) => {
@@ -72,7 +72,10 @@ fn nearest_key(name: &str, slot: &Slot) -> Option<String> {
 
 fn tell_status(slot: &Slot, place: &Origin, report: &mut Report) {
     match slot.status {
-        Status::Works | Status::Unneeded(_) => {}
+        Status::Works => {}
+        Status::Unneeded(sentence) => {
+            report.note(place, format!("{:?} has no effect, and needs none. {sentence}", slot.path));
+        }
         Status::Ignored(sentence) => report.warn(place, format!("{:?} is ignored. {sentence}", slot.path)),
         Status::NotYet(why) => report.error(place, Mistake::NotYet { key: slot.path.clone(), why }),
     }
@@ -80,12 +83,13 @@ fn tell_status(slot: &Slot, place: &Origin, report: &mut Report) {
 
 fn scalar_fits(text: &str, kind: Kind) -> bool {
     match kind {
-        Kind::Text | Kind::Secret | Kind::Anything | Kind::Choice | Kind::OneOrMore => true,
+        Kind::Text | Kind::Secret | Kind::Url | Kind::Anything => true,
+        Kind::Choice | Kind::OneOrMore => true,
         Kind::Boolean => scalar::boolean(text).is_some(),
         Kind::Integer => scalar::integer(text).is_some(),
         Kind::Duration => scalar::duration_nanoseconds(text).is_some(),
         Kind::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
-        Kind::Section | Kind::Sections | Kind::Texts | Kind::Headers => false,
+        Kind::Section | Kind::Sections | Kind::Texts | Kind::Headers | Kind::SecretHeaders => false,
     }
 }
 
@@ -97,11 +101,14 @@ fn wrong_kind(value: &Value, slot: &Slot, report: &mut Report) {
         Kind::Boolean => "true or false".to_owned(),
         Kind::Integer => "a whole number".to_owned(),
         Kind::Text | Kind::Secret => "text".to_owned(),
+        Kind::Url => "a URL".to_owned(),
         Kind::Duration => "a duration such as 30s, 5m or 168h".to_owned(),
         Kind::Words(words) => format!("one of {}", words.join(", ")),
         Kind::Texts => "a list such as [one, two]".to_owned(),
         Kind::OneOrMore => "a word, or a list such as [one, two]".to_owned(),
-        Kind::Headers => "a map of header names to lists, such as {X-Name: [value]}".to_owned(),
+        Kind::Headers | Kind::SecretHeaders => {
+            "a map of header names to lists, such as {X-Name: [value]}".to_owned()
+        }
         Kind::Anything => return,
     };
     let found = match value.content {

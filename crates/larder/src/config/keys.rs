@@ -1,5 +1,6 @@
-//! Which keys a configuration may have: distribution's whole contract, each key with what it takes and what Larder does
-//! with it. The file's check, the overlay of `REGISTRY_*` variables and the suggestions all read this one table.
+//! Which keys a configuration may have: distribution's whole contract and Larder's own, each key with what it takes,
+//! its default, what it means and what Larder does with it. The file's check, the overlay of `REGISTRY_*` variables, the
+//! suggestions and the reference page all read this one table; [`table`] says how a key or a section is added.
 
 use Kind::{Section, Texts};
 
@@ -19,6 +20,8 @@ pub(super) enum Kind {
     Text,
     /// Text that no message may repeat.
     Secret,
+    /// A URL that may hold a password, which no message may repeat.
+    Url,
     Duration,
     /// One of these words, in any case.
     Words(&'static [&'static str]),
@@ -28,6 +31,8 @@ pub(super) enum Kind {
     OneOrMore,
     /// A map of HTTP header names to lists of texts.
     Headers,
+    /// The same, of which no message may repeat the texts.
+    SecretHeaders,
     /// Whatever stands there, as the options of drivers that Larder doesn't have.
     Anything,
 }
@@ -37,12 +42,22 @@ pub(super) enum Kind {
 pub(super) enum Status {
     /// What registry:2 does.
     Works,
-    /// Nothing, and nothing is lost by it: accepted in silence. The sentence says why, for the reference page.
+    /// Nothing, and nothing is lost by it: a line at start. The sentence says why.
     Unneeded(&'static str),
     /// Nothing: a warning. The sentence says what that means.
     Ignored(&'static str),
     /// Nothing, which would be a lie to ignore: an error at start. The sentence says what to do.
     NotYet(&'static str),
+}
+
+impl Status {
+    /// What is said of a key that doesn't work.
+    pub(super) fn sentence(self) -> Option<&'static str> {
+        match self {
+            Self::Works => None,
+            Self::Unneeded(sentence) | Self::Ignored(sentence) | Self::NotYet(sentence) => Some(sentence),
+        }
+    }
 }
 
 /// One key of the contract.
@@ -52,6 +67,12 @@ pub(super) struct Key {
     pub(super) path: &'static str,
     pub(super) kind: Kind,
     pub(super) status: Status,
+    /// What Larder does when nothing is written, in YAML as one would write it; empty where that is nothing.
+    pub(super) default: &'static str,
+    /// A sentence or two for the reference page, in Markdown.
+    pub(super) meaning: &'static str,
+    /// Whether distribution has no such key.
+    pub(super) is_larders_own: bool,
 }
 
 impl Key {
@@ -116,9 +137,10 @@ impl Slot {
         match self.kind {
             Section | Kind::Choice => self.keys().find(|key| key.name() == name).map(Self::from),
             Kind::Headers => Some(self.inside(&format!(".{name}"), Texts)),
+            Kind::SecretHeaders => Some(self.inside(&format!(".{name}"), Texts)),
             Kind::Anything => Some(self.inside(&format!(".{name}"), Kind::Anything)),
             Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
-            Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
+            Kind::Url | Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
         }
     }
 
@@ -129,13 +151,13 @@ impl Slot {
             Texts | Kind::OneOrMore => Some(self.inside("[]", Kind::Text)),
             Kind::Anything => Some(self.inside("[]", Kind::Anything)),
             Section | Kind::Choice | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
-            Kind::Duration | Kind::Words(_) | Kind::Headers => None,
+            Kind::Url | Kind::Duration | Kind::Words(_) | Kind::Headers | Kind::SecretHeaders => None,
         }
     }
 
     /// Whether a map here takes names of the operator's choice.
     pub(super) fn is_free_map(&self) -> bool {
-        matches!(self.kind, Kind::Headers | Kind::Anything)
+        matches!(self.kind, Kind::Headers | Kind::SecretHeaders | Kind::Anything)
     }
 
     /// The key below this place that one element of a variable's name means, by the file's name or by Go's.

@@ -20,6 +20,7 @@ mod environment;
 mod keys;
 mod nearest;
 mod overlay;
+pub(crate) mod reference;
 mod report;
 mod scalar;
 mod typed;
@@ -34,7 +35,7 @@ pub(crate) use typed::*;
 pub(crate) use value::Origin;
 
 use environment::ROOT_DIRECTORY;
-use report::Report;
+use report::{Remarks, Report};
 use value::{Content, Entry, Value};
 use yaml::Parsed;
 
@@ -58,8 +59,10 @@ enum Start<'a> {
 pub(crate) struct Loaded {
     /// The configuration.
     pub(crate) config: Config,
-    /// One sentence each, with its place in front; to be logged at the start.
+    /// To be logged at the start: what doesn't do what it says. One sentence each, with its place in front.
     pub(crate) warnings: Vec<String>,
+    /// The same, for what is passed over without a loss.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads what the source names and lays the environment over it.
@@ -155,7 +158,7 @@ fn finish(
     expand_short_forms(&mut root);
     check::check(&root, &mut report);
     let config = build::build(&root, start, &mut report);
-    report.finish().map(|warnings| Loaded { config, warnings })
+    report.finish().map(|Remarks { warnings, notes }| Loaded { config, warnings, notes })
 }
 
 /// `storage: inmemory` is `storage: {inmemory: }`, and `auth: NONE` is `auth: {none: }`.

@@ -159,7 +159,7 @@ fn read_value(slot: &Slot, text: &str, origin: &Origin) -> Parsed {
         Content::Null | Content::Scalar { .. } => true,
         Content::List(_) | Content::Map(_) => false,
     });
-    if is_text || !matches!(slot.kind, Kind::Text | Kind::Secret) { parsed } else { as_it_is() }
+    if is_text || !matches!(slot.kind, Kind::Text | Kind::Secret | Kind::Url) { parsed } else { as_it_is() }
 }
 
 fn unknown_variable(name: &str) -> String {

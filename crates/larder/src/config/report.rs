@@ -136,6 +136,16 @@ impl fmt::Display for ConfigErrors {
 pub(super) struct Report {
     errors: Vec<ConfigError>,
     warnings: Vec<(Origin, String)>,
+    notes: Vec<(Origin, String)>,
+}
+
+/// What an operator should know about a configuration without mistakes: one sentence each, with its place in front.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remarks {
+    /// What doesn't do what it says, or probably isn't meant.
+    pub(crate) warnings: Vec<String>,
+    /// What is passed over without a loss.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {
@@ -153,13 +163,22 @@ impl Report {
         self.warnings.push((origin.clone(), sentence.into()));
     }
 
-    /// The warnings when nothing is wrong, else all the mistakes.
-    pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+    /// Adds a note: a sentence as for a warning, about what is passed over without a loss.
+    pub(super) fn note(&mut self, origin: &Origin, sentence: impl Into<String>) {
+        self.notes.push((origin.clone(), sentence.into()));
+    }
+
+    /// The remarks when nothing is wrong, else all the mistakes.
+    pub(super) fn finish(mut self) -> Result<Remarks, ConfigErrors> {
         if !self.errors.is_empty() {
             self.errors.sort_by(|left, right| left.origin.cmp(&right.origin));
             return Err(ConfigErrors(self.errors));
         }
-        self.warnings.sort();
-        Ok(self.warnings.into_iter().map(|(origin, sentence)| format!("{origin}: {sentence}")).collect())
+        Ok(Remarks { warnings: in_order(self.warnings), notes: in_order(self.notes) })
     }
+}
+
+fn in_order(mut sentences: Vec<(Origin, String)>) -> Vec<String> {
+    sentences.sort();
+    sentences.into_iter().map(|(origin, sentence)| format!("{origin}: {sentence}")).collect()
 }

@@ -157,8 +157,8 @@ fn texts_that_are_no_configuration() {
 
 #[test]
 fn the_built_in_configuration() {
-    let Loaded { config, warnings } = Config::builtin(Path::new("/data"), &environment(&[])).unwrap();
-    assert_eq!(warnings, Vec::<String>::new());
+    let Loaded { config, warnings, notes } = Config::builtin(Path::new("/data"), &environment(&[])).unwrap();
+    assert_eq!((warnings, notes), (Vec::new(), Vec::new()));
     assert_eq!(config.storage.root_directory, PathBuf::from("/data"));
     assert!(config.storage.delete_enabled && config.storage.upload_purging.enabled);
     assert_eq!(config.http.addr.to_string(), ":5000");
@@ -229,6 +229,40 @@ fn a_file_is_read_and_an_unreadable_one_reported() {
         .unwrap();
     assert!(load(&Source::File(path), &environment(&[])).is_ok());
     assert!(load(&Source::BuiltIn(directory.path().to_owned()), &environment(&[])).is_ok());
+}
+
+/// The reference page's defaults are what happens: written out, each of them changes nothing.
+#[test]
+fn the_defaults_of_the_table_are_the_defaults() {
+    let lists = "\
+version: 0.1
+storage: filesystem
+notifications: {endpoints: [{name: a, url: 'http://a'}]}
+health: {file: [{file: /f}], http: [{uri: 'http://a'}], tcp: [{addr: 'a:1'}]}
+";
+    let switched_on = "\
+version: 0.1
+storage: {filesystem: {rootdirectory: /r}}
+http: {debug: {addr: ':1', prometheus: {enabled: true}}, tls: {certificate: /c, key: /k, clientcas: [/a]}}
+health: {storagedriver: {enabled: true}}
+";
+    for text in [lists, switched_on] {
+        let load = |variables: &[(&str, &str)]| {
+            let environment =
+                variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            Config::from_yaml(text, "config.yml", &environment).unwrap().config
+        };
+        let expected = load(&[]);
+        let root = yaml::parse(text, &yaml::Source::File("config.yml".into())).value.unwrap();
+        let is_written = |path: &str| root.entry_at(path).is_some();
+        for key in keys::all().filter(|key| !key.default.is_empty() && !is_written(key.path)) {
+            // A key of a list's items needs an item.
+            if key.path.split_once("[]").is_some_and(|(list, _)| !is_written(list)) {
+                continue;
+            }
+            assert_eq!(load(&[(&key.variable(), key.default)]), expected, "{}: {}", key.path, key.default);
+        }
+    }
 }
 
 fn any_configuration() -> impl Strategy<Value = String> {

@@ -18,7 +18,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let path = directory.join("config.yml");
     write(&path, text);
     let (source, environment) = (Source::File(path), Environment::default());
-    let Loaded { config, .. } = config::load(&source, &environment).unwrap();
+    let config = config::load(&source, &environment).unwrap().config;
     let root = directory.join("data");
     let registry =
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();

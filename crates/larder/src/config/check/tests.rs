@@ -7,7 +7,7 @@ fn said(text: &str) -> Vec<String> {
     let mut report = Report::default();
     check(&root, &mut report);
     match report.finish() {
-        Ok(warnings) => warnings,
+        Ok(remarks) => [remarks.warnings, remarks.notes].concat(),
         Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
     }
 }
@@ -113,10 +113,16 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
         ("policy: {repository: {classes: [image]}}", vec!["\"policy\" is ignored."]),
         ("reporting: {bugsnag: {apikey: x}}", vec!["\"reporting\" is ignored."]),
         ("compatibility: {schema1: {enabled: true}}", vec!["\"compatibility\" is ignored."]),
-        // Nothing is lost by these, so nothing is said.
-        ("storage: {cache: {blobdescriptor: inmemory}, redirect: {disable: true}}", vec![]),
-        ("http: {secret: x, relativeurls: true}", vec![]),
-        ("proxy: {ttl: 1h}", vec![]),
+        // Nothing is lost by these.
+        (
+            "storage: {cache: {blobdescriptor: inmemory}, redirect: {disable: true}}",
+            vec!["\"storage.cache\" has no effect, and needs none.", "\"storage.redirect\" has no effect"],
+        ),
+        (
+            "http: {secret: x, relativeurls: true}",
+            vec!["\"http.secret\" has no effect, and needs none.", "\"http.relativeurls\" has no effect"],
+        ),
+        ("proxy: {ttl: 1h, password: ''}", vec!["\"proxy.ttl\" has no effect"]),
         // What would be a lie to ignore.
         ("proxy: {remoteurl: ''}", vec![]),
         ("proxy: {remoteurl: 'https://x'}", vec!["\"proxy.remoteurl\" is not supported yet:"]),

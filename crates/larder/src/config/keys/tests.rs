@@ -35,13 +35,19 @@ fn a_key_can_be_named_by_one_variable_alone() {
 #[test]
 fn every_sentence_is_one() {
     for key in all() {
-        match key.status {
-            Status::Works => {}
-            Status::Unneeded(sentence) | Status::Ignored(sentence) | Status::NotYet(sentence) => {
-                let starts_well = sentence.starts_with(char::is_uppercase);
-                assert!(starts_well && sentence.ends_with('.'), "{}: {sentence}", key.path);
-            }
+        for sentence in [Some(key.meaning), key.status.sentence()].into_iter().flatten() {
+            let starts_well = sentence.starts_with(|first: char| first.is_uppercase() || first == '`');
+            assert!(starts_well && sentence.ends_with('.'), "{}: {sentence}", key.path);
+            assert!(!sentence.contains(['|', '\n']), "{}: {sentence}", key.path);
         }
+    }
+}
+
+#[test]
+fn what_does_nothing_has_no_default() {
+    for key in all().filter(|key| key.status != Status::Works || matches!(key.kind, Section | Kind::Sections))
+    {
+        assert_eq!(key.default, "", "{}", key.path);
     }
 }
 

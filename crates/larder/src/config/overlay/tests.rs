@@ -11,8 +11,8 @@ fn overlaid(file: &str, variables: &[(&str, &str)], path: &str) -> String {
     let mut root = yaml::parse(file, &yaml::Source::File("config.yml".into())).value.unwrap();
     let mut report = Report::default();
     apply(&mut root, &environment(variables), Start::File, &mut report);
-    let warnings = report.finish().unwrap_or_else(|errors| panic!("{variables:?}: {errors}"));
-    assert_eq!(warnings, Vec::<String>::new(), "{variables:?}");
+    let remarks = report.finish().unwrap_or_else(|errors| panic!("{variables:?}: {errors}"));
+    assert_eq!(remarks.warnings, Vec::<String>::new(), "{variables:?}");
     root.entry_at(path).map_or_else(|| "(none)".to_owned(), |entry| entry.value.flow_text())
 }
 

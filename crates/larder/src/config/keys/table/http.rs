@@ -1,0 +1,70 @@
+//! `http`: where and how clients are answered, and what they may cost.
+
+use super::super::{
+    Key,
+    Kind::*,
+    Status::{self, Ignored, NotYet, Unneeded, Works},
+};
+use super::{key, own};
+
+const CLIENT_AUTH: &[&str] = &[
+    "require-and-verify-client-cert",
+    "request-client-cert",
+    "require-any-client-cert",
+    "verify-client-cert-if-given",
+];
+
+const NO_SECRET: Status = Unneeded("Larder signs nothing with it.");
+const NO_RELATIVE_URLS: Status =
+    Unneeded("Larder's Location headers are always relative, which every client accepts.");
+const NO_H2C: Status = Ignored("Whether HTTP/2 is spoken without TLS doesn't depend on this key.");
+const NO_ACME: Status = NotYet(
+    "Larder can't obtain certificates, and without one it would serve plain HTTP; use certificate and key.",
+);
+/// `Network::private()` of larder-server.
+const PRIVATE: &str = "[127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, '::1/128', 'fc00::/7', 'fe80::/10']";
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("http", Section, Works, "", "Where and how clients are answered."),
+    key("http.addr", Text, Works, ":5000", "Where clients are answered: `host:port`, or the path of a socket file with `net: unix`."),
+    key("http.net", Words(&["tcp", "unix"]), Works, "tcp", "The kind of that address. A socket that systemd passes goes before both."),
+    key("http.host", Text, Works, "", "The registry's address as clients know it, with scheme and host: where they are sent for tokens."),
+    key("http.prefix", Text, Works, "", "A path that all addresses stand below, such as `/images/`."),
+    key("http.secret", Secret, NO_SECRET, "", "What registry:2 signs the state of uploads with."),
+    key("http.relativeurls", Boolean, NO_RELATIVE_URLS, "", "Whether `Location` headers are without a host."),
+    key("http.draintimeout", Duration, Works, "30s", "How long a stop waits for requests that are under way; `0` doesn't wait."),
+    key("http.headers", Headers, Works, "", "Headers that every answer of the registry gets."),
+    own("http.trustedproxies", Texts, PRIVATE, "Whose `X-Forwarded-…` and `Forwarded` headers are believed: addresses and ranges. `[]` believes nobody."),
+    key("http.debug", Section, Works, "", "A second listener for health and metrics, without credentials."),
+    key("http.debug.addr", Text, Works, "", "Its address, `host:port`; without it there is none."),
+    key("http.debug.prometheus", Section, Works, "", "Metrics there."),
+    key("http.debug.prometheus.enabled", Boolean, Works, "false", "Whether there are metrics."),
+    key("http.debug.prometheus.path", Text, Works, "/metrics", "Their path."),
+    key("http.http2", Section, Works, "", "HTTP/2, which is spoken over TLS."),
+    key("http.http2.disabled", Boolean, Works, "false", "Whether clients are kept on HTTP/1.1."),
+    key("http.h2c", Section, NO_H2C, "", "HTTP/2 without TLS."),
+    key("http.h2c.enabled", Boolean, NO_H2C, "", "Whether it is spoken."),
+    key("http.tls", Section, Works, "", "Encryption. The files are read again when they change."),
+    key("http.tls.certificate", Text, Works, "", "A PEM file with the certificate and its chain; with it there is TLS."),
+    key("http.tls.key", Text, Works, "", "A PEM file with its private key."),
+    key("http.tls.clientcas", Texts, Works, "", "PEM files with the authorities that sign clients' certificates; with them clients are asked for one."),
+    key("http.tls.clientauth", Words(CLIENT_AUTH), Works, "", "What is asked of clients where there are `clientcas`; `require-and-verify-client-cert` when left out. A certificate that is shown must always be signed by one of them."),
+    key("http.tls.minimumtls", Words(&["tls1.0", "tls1.1", "tls1.2", "tls1.3"]), Works, "tls1.2", "The oldest version that is spoken; never one before 1.2."),
+    key("http.tls.ciphersuites", Texts, Works, "", "The cipher suites of TLS 1.2 by Go's names; all that are held safe when left out."),
+    key("http.tls.letsencrypt", Section, NO_ACME, "", "A certificate from Let's Encrypt."),
+    key("http.tls.letsencrypt.cachefile", Text, NO_ACME, "", "Where it is kept."),
+    key("http.tls.letsencrypt.email", Text, NO_ACME, "", "Who is told when something is wrong with it."),
+    key("http.tls.letsencrypt.hosts", Texts, NO_ACME, "", "The hosts that it is for."),
+    key("http.tls.letsencrypt.directoryurl", Text, NO_ACME, "", "The address of another authority."),
+];
+
+#[rustfmt::skip]
+pub(super) const LIMITS: &[Key] = &[
+    own("http.limits", Section, "", "What clients may cost."),
+    own("http.limits.connections", Integer, "10000", "The most connections at once; the next wait."),
+    own("http.limits.connectionsperaddress", Integer, "5000", "The most connections at once from one address, or from one /64 of IPv6; the next are closed."),
+    own("http.limits.headbytes", Integer, "409600", "The longest head of a request, in bytes; with HTTP/2 at most 131072."),
+    own("http.limits.idletime", Duration, "120s", "How long a connection may stay without a whole head of a request."),
+    own("http.limits.bodysilence", Duration, "15m", "How long a client may send nothing in the middle of a body."),
+];
