@@ -1,9 +1,11 @@
 //! Taking up a changed configuration while requests run.
 //!
-//! The file is read again on SIGHUP, and when it has changed: it is looked at every few seconds, and a change
-//! counts when the next look finds it unchanged, so that a file that is just being written isn't read in half.
+//! The file is read again on SIGHUP, and when it or a file that holds a secret has changed: they are looked at every
+//! few seconds, and a change counts when the next look finds it unchanged, so that a file that is just being written
+//! isn't read in half.
 //! What has mistakes is not taken up at all. What can't be changed in a running process is named, and stays.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,19 @@ pub(crate) struct Told {
     pub(crate) environment: Environment,
     /// What is in force.
     pub(crate) config: Config,
+    /// The files that hold its secrets.
+    pub(crate) secret_files: Vec<PathBuf>,
+}
+
+impl Told {
+    /// What the files are now; `None` while one of them can't be looked at.
+    fn stamps(&self) -> Option<Vec<FileStamp>> {
+        let config = match &self.source {
+            Source::File(path) => Some(path),
+            Source::BuiltIn(_) => None,
+        };
+        config.into_iter().chain(&self.secret_files).map(|path| FileStamp::of(path).ok()).collect()
+    }
 }
 
 /// Where changes are taken up.
@@ -48,18 +63,18 @@ pub(crate) struct Reloader {
     looks: Looks,
 }
 
-/// What the looks at the file have seen.
+/// What the looks at the files have seen; nothing while one of them isn't there.
 struct Looks {
-    /// The file as it was when it was last read.
-    read: Option<FileStamp>,
-    /// As it was at the last look.
-    seen: Option<FileStamp>,
+    /// The files as they were when they were last read.
+    read: Option<Vec<FileStamp>>,
+    /// As they were at the last look.
+    seen: Option<Vec<FileStamp>>,
 }
 
 impl Reloader {
     pub(crate) fn new(told: Told, handles: Handles) -> Reloader {
-        let stamp = stamp(&told.source);
-        Reloader { told, handles, looks: Looks { read: stamp, seen: stamp } }
+        let found = told.stamps();
+        Reloader { told, handles, looks: Looks { read: found.clone(), seen: found } }
     }
 
     /// Follows until `stop` is cancelled.
@@ -99,9 +114,9 @@ impl Reloader {
 
     /// Takes up a change that the look before has seen already.
     fn look(&mut self) {
-        let found = stamp(&self.told.source);
+        let found = self.told.stamps();
         if found.is_some() && found != self.looks.read && found == self.looks.seen {
-            tracing::info!("the config file has changed and is read again");
+            tracing::info!("the configuration's files have changed and are read again");
             self.reload();
         }
         self.looks.seen = found;
@@ -109,11 +124,17 @@ impl Reloader {
 
     /// Reads the configuration and takes up what it says.
     fn reload(&mut self) {
-        let found = stamp(&self.told.source);
-        self.looks = Looks { read: found, seen: found };
+        let found = self.told.stamps();
+        self.looks = Looks { read: found.clone(), seen: found };
         match config::load(&self.told.source, &self.told.environment) {
             Ok(loaded) => {
                 serve::tell(&loaded);
+                if loaded.secret_files != self.told.secret_files {
+                    self.told.secret_files = loaded.secret_files;
+                    // What others held before is no change of these; a change since the reading may wait for the next.
+                    let found = self.told.stamps();
+                    self.looks = Looks { read: found.clone(), seen: found };
+                }
                 self.take_up(loaded.config);
             }
             Err(mistakes) => {
@@ -190,13 +211,6 @@ fn keep<T: PartialEq + Clone>(key: &'static str, old: &T, new: &mut T, kept: &mu
     if old != new {
         kept.push(key);
         new.clone_from(old);
-    }
-}
-
-fn stamp(source: &Source) -> Option<FileStamp> {
-    match source {
-        Source::File(path) => FileStamp::of(path).ok(),
-        Source::BuiltIn(_) => None,
     }
 }
 

@@ -41,11 +41,11 @@ pub(crate) fn serve(source: Source, environment: &Environment) -> Result<(), Box
     let loaded = config::load(&source, environment)?;
     let log = telemetry::start(&loaded.config.log);
     tell(&loaded);
-    let config = loaded.config;
+    let (config, secret_files) = (loaded.config, loaded.secret_files);
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let access_log = LineWriter::start("access log", std::io::stdout());
-    let told = Told { source, environment: environment.clone(), config };
+    let told = Told { source, environment: environment.clone(), config, secret_files };
     let outcome = runtime.block_on(run(told, &log, &access_log));
     // Waits for what still runs on blocking threads: a half-written upload is flushed.
     drop(runtime);

@@ -4,7 +4,7 @@ use super::{
     keys::{self, Key, Kind, Slot, Status},
     nearest::nearest,
     report::{Mistake, Report},
-    scalar,
+    scalar, secrets,
     value::{Content, Entry, Origin, Value},
 };
 
@@ -34,6 +34,8 @@ fn check_value(value: &Value, slot: &Slot, report: &mut Report) {
                 bare_nanoseconds(text, &value.origin, slot, report);
             }
         }
+        // What is left of a secret's file could not be read, which has been reported.
+        (Content::Map(_), _) if secrets::file_of(value, slot).is_some() => {}
         (Content::List(_) | Content::Map(_), _) => wrong_kind(value, slot, report),
     }
 }
@@ -100,8 +102,9 @@ fn wrong_kind(value: &Value, slot: &Slot, report: &mut Report) {
         Kind::Sections => "a list of maps".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Integer => "a whole number".to_owned(),
-        Kind::Text | Kind::Secret => "text".to_owned(),
-        Kind::Url => "a URL".to_owned(),
+        Kind::Text => "text".to_owned(),
+        Kind::Secret => "text, or {file: PATH} for a file that holds it".to_owned(),
+        Kind::Url => "a URL, or {file: PATH} for a file that holds it".to_owned(),
         Kind::Duration => "a duration such as 30s, 5m or 168h".to_owned(),
         Kind::Words(words) => format!("one of {}", words.join(", ")),
         Kind::Texts => "a list such as [one, two]".to_owned(),

@@ -18,9 +18,9 @@ pub(super) enum Kind {
     Boolean,
     Integer,
     Text,
-    /// Text that no message may repeat.
+    /// Text that no message may repeat, or `{file: PATH}` for the file that holds it.
     Secret,
-    /// A URL that may hold a password, which no message may repeat.
+    /// A URL that may hold a password: written and kept like a secret, but shown without what may be one.
     Url,
     Duration,
     /// One of these words, in any case.
@@ -101,6 +101,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
 pub(super) const DRIVERS: [&str; 8] =
     ["filesystem", "inmemory", "s3", "s3aws", "azure", "gcs", "oss", "swift"];
 
+/// What a secret's file is named by: `{file: PATH}`, and so `…_FILE` in a variable.
+pub(super) const SECRET_FILE: &str = "file";
+
 /// Where distribution's names for variables differ from its names for keys, because it takes the former from the fields
 /// of its Go structures: the section, what a variable says there, and what a file says.
 const GO_NAMES: [(&str, &str, &str); 6] = [
@@ -139,8 +142,9 @@ impl Slot {
             Kind::Headers => Some(self.inside(&format!(".{name}"), Texts)),
             Kind::SecretHeaders => Some(self.inside(&format!(".{name}"), Texts)),
             Kind::Anything => Some(self.inside(&format!(".{name}"), Kind::Anything)),
-            Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
-            Kind::Url | Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
+            Kind::Secret | Kind::Url => (name == SECRET_FILE).then(|| self.inside(".file", Kind::Text)),
+            Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text => None,
+            Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
         }
     }
 
@@ -153,6 +157,11 @@ impl Slot {
             Section | Kind::Choice | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
             Kind::Url | Kind::Duration | Kind::Words(_) | Kind::Headers | Kind::SecretHeaders => None,
         }
+    }
+
+    /// Whether what stands here is kept from messages and may come from a file.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Url)
     }
 
     /// Whether a map here takes names of the operator's choice.

@@ -1,17 +1,22 @@
 //! What Larder is told: registry:2's `config.yml` and its `REGISTRY_*` variables, or neither.
 //!
-//! A configuration is read in four steps, and every step goes on after a mistake, so that all of them are reported
+//! A configuration is read in five steps, and every step goes on after a mistake, so that all of them are reported
 //! together, each with its place:
 //!
 //! 1. [`yaml`] reads text to a tree of [`value`]s that know where they were written.
 //! 2. [`overlay`] lays the environment's variables over that tree.
-//! 3. [`check`] compares it with the table in [`keys`]: unknown keys, wrong kinds, what Larder can't do yet.
-//! 4. [`build`] makes the typed [`Config`], with defaults and the rules between keys.
+//! 3. [`secrets`] puts what files hold in the place of `{file: PATH}`.
+//! 4. [`check`] compares it with the table in [`keys`]: unknown keys, wrong kinds, what Larder can't do yet.
+//! 5. [`build`] makes the typed [`Config`], with defaults and the rules between keys.
 //!
-//! The whole is a function of a text, its name and the environment; only [`load`] touches the disk. Nothing outside of
+//! The whole is a function of a text, its name and the environment; only [`load`] and [`secrets`] touch the disk. Nothing outside of
 //! the binary knows these types: the wiring hands each crate what it needs.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 mod access;
 mod build;
@@ -23,6 +28,7 @@ mod overlay;
 pub(crate) mod reference;
 mod report;
 mod scalar;
+mod secrets;
 mod typed;
 mod value;
 mod yaml;
@@ -63,6 +69,8 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
     /// The same, for what is passed over without a loss.
     pub(crate) notes: Vec<String>,
+    /// The files that were read for secrets, apart from the config file.
+    pub(crate) secret_files: Vec<PathBuf>,
 }
 
 /// Reads what the source names and lays the environment over it.
@@ -156,9 +164,10 @@ fn finish(
 ) -> Result<Loaded, ConfigErrors> {
     overlay::apply(&mut root, environment, start, &mut report);
     expand_short_forms(&mut root);
+    let secret_files = secrets::read(&mut root, &mut report);
     check::check(&root, &mut report);
     let config = build::build(&root, start, &mut report);
-    report.finish().map(|Remarks { warnings, notes }| Loaded { config, warnings, notes })
+    report.finish().map(|Remarks { warnings, notes }| Loaded { config, warnings, notes, secret_files })
 }
 
 /// `storage: inmemory` is `storage: {inmemory: }`, and `auth: NONE` is `auth: {none: }`.

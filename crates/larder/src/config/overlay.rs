@@ -12,7 +12,7 @@
 use super::{
     Start,
     environment::{Environment, ROOT_DIRECTORY, path_in_name},
-    keys::{self, Key, Kind, Slot},
+    keys::{self, Key, Kind, SECRET_FILE, Slot},
     nearest::nearest,
     report::{Mistake, Report},
     value::{Content, Entry, Origin, Value},
@@ -93,6 +93,9 @@ fn descend(slot: &Slot, element: &str) -> Option<(Step, Slot)> {
         let child = slot.child(&name)?;
         return Some((Step::Free(name), child));
     }
+    if slot.is_secret() && element.eq_ignore_ascii_case(SECRET_FILE) {
+        return slot.child(SECRET_FILE).map(|file| (Step::Key(SECRET_FILE), file));
+    }
     slot.key_of_variable(element).map(|key| (Step::Key(key.name()), Slot::from(key)))
 }
 
@@ -104,6 +107,14 @@ fn set(root: &mut Value, path: &Path, text: &str, origin: &Origin, report: &mut 
     for (slot, step) in &path.steps {
         if slot.kind == Kind::Choice {
             place.expand_choice();
+        }
+        if slot.is_secret() && place.scalar().is_some() {
+            if let Origin::Variable(other) = &place.origin {
+                let mistake = Mistake::SecretTwice { key: slot.path.clone(), other: other.to_string() };
+                return report.error(origin, mistake);
+            }
+            // A variable goes before what the file says, in whichever form.
+            *place = Value::null(origin.clone());
         }
         if let Step::Item(index) = step
             && *index > place.items().len()

@@ -104,6 +104,14 @@ pub(crate) enum Mistake {
         /// How many there are.
         length: usize,
     },
+    /// A secret by its variable and by the one that names its file.
+    #[error("{key:?} is set by {other} already; keep one of the two")]
+    SecretTwice {
+        /// The key's path.
+        key: String,
+        /// The variable that holds the secret itself.
+        other: String,
+    },
     /// An environment variable that isn't text.
     #[error("the variable's value is not UTF-8")]
     NotUtf8,

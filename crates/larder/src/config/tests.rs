@@ -1,6 +1,6 @@
 use super::*;
 use proptest::prelude::*;
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
@@ -157,7 +157,8 @@ fn texts_that_are_no_configuration() {
 
 #[test]
 fn the_built_in_configuration() {
-    let Loaded { config, warnings, notes } = Config::builtin(Path::new("/data"), &environment(&[])).unwrap();
+    let Loaded { config, warnings, notes, .. } =
+        Config::builtin(Path::new("/data"), &environment(&[])).unwrap();
     assert_eq!((warnings, notes), (Vec::new(), Vec::new()));
     assert_eq!(config.storage.root_directory, PathBuf::from("/data"));
     assert!(config.storage.delete_enabled && config.storage.upload_purging.enabled);

@@ -18,7 +18,8 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let path = directory.join("config.yml");
     write(&path, text);
     let (source, environment) = (Source::File(path), Environment::default());
-    let config = config::load(&source, &environment).unwrap().config;
+    let loaded = config::load(&source, &environment).unwrap();
+    let (config, secret_files) = (loaded.config, loaded.secret_files);
     let root = directory.join("data");
     let registry =
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
@@ -27,7 +28,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log, None)));
     let log = telemetry::start(&config.log);
     Reloader::new(
-        Told { source, environment, config },
+        Told { source, environment, config, secret_files },
         Handles { registry, app, tls: None, log, access_log, notifications: None },
     )
 }
@@ -101,6 +102,34 @@ fn a_changed_file_is_read_when_it_stands_still() {
     std::fs::File::create(&path).unwrap();
     reloader.look();
     assert_eq!(reloader.told.config.catalog_max_entries, 7);
+}
+
+#[test]
+fn a_changed_file_of_a_secret_has_the_configuration_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data").display().to_string();
+    let secret = directory.path().join("secret");
+    write(&secret, "http://one\n");
+    let text = format!(
+        "{START}storage: {{filesystem: {{rootdirectory: {data}}}}}\n\
+         notifications: {{endpoints: [{{name: a, url: {{file: {}}}}}]}}\n",
+        secret.display()
+    );
+    let mut reloader = start(directory.path(), &text);
+    let reads = |reloader: &mut Reloader| {
+        let before = reloader.looks.read.clone();
+        reloader.look();
+        reloader.looks.read != before
+    };
+    assert!(!reads(&mut reloader));
+    write(&secret, "http://another\n");
+    assert!(!reads(&mut reloader), "it may still be being written");
+    assert!(reads(&mut reloader));
+    // One that can't be read leaves everything as it was.
+    write(&secret, "");
+    reloader.look();
+    assert!(reads(&mut reloader));
+    assert_eq!(reloader.told.config.notifications.as_ref().unwrap().endpoints[0].url, "http://one");
 }
 
 /// Who may do what follows the file; what would change how clients are asked for their users does not.
