@@ -177,8 +177,7 @@ impl Disk {
     /// Renames a file to its place, whose directory is created durably.
     fn place(&self, from: &Path, path: &Path) -> Result<(), StorageError> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        self.create_directory(parent)?;
-        match self.rename(from, path) {
+        match self.create_directory(parent).and_then(|()| self.rename(from, path)) {
             Err(StorageError::Io { source, .. }) if is_absence(&source) => {
                 // Somebody else removed a directory that this process remembered: make it again.
                 self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();

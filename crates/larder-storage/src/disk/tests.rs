@@ -59,6 +59,10 @@ fn a_directory_that_somebody_else_removed_is_made_again() {
     std::fs::rename(root.path().join("a"), root.path().join("elsewhere")).unwrap();
     disk.put(Path::new("a/b/link"), b"2").unwrap();
     assert_eq!(disk.read(Path::new("a/b/link"), 1).unwrap().unwrap(), b"2");
+    // Also when what is to be made anew lies below it.
+    std::fs::remove_dir_all(root.path().join("a")).unwrap();
+    disk.put(Path::new("a/c/link"), b"3").unwrap();
+    assert_eq!(disk.read(Path::new("a/c/link"), 1).unwrap().unwrap(), b"3");
 }
 
 #[test]
