@@ -1,4 +1,4 @@
-//! Where Larder's cycles go in the three hottest cases, as text that is kept beside this file.
+//! Where Larder's cycles go in the three hottest answers and in pushes, as text that is kept beside this file.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::client::Request;
 use super::fixture::{Fixture, REPOSITORY, TAG};
 use super::load::{Client, Load};
+use super::pushes::Push;
 use super::stand::{Scene, Stand, Way, Who};
 use crate::failure::{Context, Result, fail};
 use crate::image::OCI_MANIFEST;
@@ -42,43 +43,61 @@ pub(super) fn make(scene: &Scene<'_>, report: &mut Report) -> Result {
         let time = scene.options.time + Duration::from_secs(2);
         let load = Load { client, request: &request, status: 200, connections, time };
         report.case("larder", name, || {
-            let profile = record(scene, &stand, &load, name)?;
-            let dir = places::workspace().join(DIR);
-            fs::create_dir_all(&dir)?;
-            Ok(fs::write(dir.join(format!("{name}.txt")), profile)?)
+            keep(scene, &stand, name, || {
+                let done = load.run(&stand)?;
+                let microseconds = done.cpu_seconds * 1e6 / done.requests as f64;
+                Ok(format!("Larder answers {name}: {microseconds:.1} µs of CPU a request"))
+            })
+        });
+    }
+    drop(stand);
+    for (name, push) in [("push-4-kib-c1", Push::small()), ("push-2-gb-c1", Push::large())] {
+        report.case("larder", name, || {
+            let data = scene.ring.make_dir(format!("data-{name}"))?;
+            let stand = Stand::start(scene, Who::Larder, Way::Plain, name, &data)?;
+            keep(scene, &stand, name, || {
+                let cpu_seconds = push.onto(&stand, &push.layers(1))?.cpu_seconds;
+                let milliseconds = cpu_seconds * 1e3 / push.units();
+                Ok(format!("Larder takes in {name}: {milliseconds:.2} ms of CPU {}", push.of_unit()))
+            })?;
+            stand.stop()?;
+            Ok(fs::remove_dir_all(&data)?)
         });
     }
     println!("{DIR}");
     Ok(())
 }
 
-fn record(scene: &Scene<'_>, stand: &Stand, load: &Load<'_>, name: &str) -> Result<String> {
+/// Writes down what perf sees of Larder while this work is done, under the sentence that it ends with.
+fn keep(scene: &Scene<'_>, stand: &Stand, name: &str, work: impl FnOnce() -> Result<String>) -> Result {
     let samples = scene.ring.dir.join(format!("{name}.perf"));
     let seconds = scene.options.time.as_secs().max(1).to_string();
     let pid = stand.pid().to_string();
     let perf = Run::new("perf").args(["record", "-g", "-q", "-F", FREQUENCY, "-p", &pid, "-o"]);
     let perf = perf.arg(&samples).args(["--", "sleep", &seconds]);
-    let done = std::thread::scope(|scope| {
+    let sentence = std::thread::scope(|scope| {
         let perf = scope.spawn(|| {
             std::thread::sleep(Duration::from_secs(1));
             perf.ok()
         });
-        let done = load.run(stand);
+        let sentence = work();
         match perf.join() {
-            Ok(recorded) => recorded.and(done),
+            Ok(recorded) => recorded.and(sentence),
             Err(_) => fail!("the thread that waits for perf panicked"),
         }
     })?;
     let by_object = report(&samples, &["--sort", "dso"])?;
     let by_function = report(&samples, &["--sort", "dso,symbol", "--percent-limit", "0.2"])?;
     let functions: Vec<&str> = by_function.lines().take(FUNCTIONS).collect();
-    Ok(format!(
-        "Larder answers {name}: {:.1} µs of CPU a request, in one run that perf watched.\n\n\
+    let profile = format!(
+        "{sentence}, in one run that perf watched.\n\n\
          Share of samples by program, library and kernel:\n{by_object}\n\n\
          By function:\n{}\n",
-        done.cpu_seconds * 1e6 / done.requests as f64,
         functions.join("\n")
-    ))
+    );
+    let dir = places::workspace().join(DIR);
+    fs::create_dir_all(&dir)?;
+    Ok(fs::write(dir.join(format!("{name}.txt")), profile)?)
 }
 
 /// The lines of a report that say something, without the empty columns at their ends (some versions of perf print `-`

@@ -20,7 +20,11 @@ use crate::failure::{Context, Result, fail, same};
 use crate::http::path_of;
 use crate::registry::with_query;
 
+/// The layers of a push of many, and the size of each.
+const LAYERS: usize = 1000;
 const SMALL_BYTES: usize = 4096;
+/// The size of a push of one layer.
+const MEGABYTES: usize = 2000;
 /// What a large layer repeats.
 const PIECE_BYTES: usize = 1 << 20;
 /// What is hashed and written at a time by the yardstick: small enough to be in the processor's cache still when it
@@ -38,7 +42,7 @@ enum Style {
     Stream,
 }
 
-struct Push {
+pub(super) struct Push {
     name: String,
     style: Style,
     clients: usize,
@@ -49,8 +53,8 @@ struct Push {
 }
 
 /// What was used for all layers of a push.
-struct Used {
-    cpu_seconds: f64,
+pub(super) struct Used {
+    pub(super) cpu_seconds: f64,
     wall: Duration,
 }
 
@@ -78,29 +82,46 @@ pub(super) fn measure(scene: &Scene<'_>, results: &mut Results) -> Result {
 }
 
 fn all(slice: bool) -> Vec<Push> {
-    let (layers, megabytes, large) = if slice { (40, 64, "64 MB") } else { (1000, 2000, "2 GB") };
-    let small = [1, 8].map(|clients| Push {
-        name: format!("push {layers} layers of 4 KiB by {clients}"),
-        style: Style::Put,
-        clients,
-        layers,
-        piece_bytes: SMALL_BYTES,
-        pieces: 1,
+    let (layers, megabytes, large) = if slice { (40, 64, "64 MB") } else { (LAYERS, MEGABYTES, "2 GB") };
+    let small = [1, 8].map(|clients| {
+        Push::of_small(format!("push {layers} layers of 4 KiB by {clients}"), layers, clients)
     });
-    let large = [(Style::Put, "PUT"), (Style::Stream, "PATCH")].map(|(style, title)| Push {
-        name: format!("push {large} in one {title}"),
-        style,
-        clients: 1,
-        layers: 1,
-        piece_bytes: PIECE_BYTES,
-        pieces: megabytes * 1_000_000 / PIECE_BYTES,
-    });
+    let large = [(Style::Put, "PUT"), (Style::Stream, "PATCH")]
+        .map(|(style, title)| Push::of_large(format!("push {large} in one {title}"), style, megabytes));
     small.into_iter().chain(large).collect()
 }
 
 impl Push {
+    /// The push of many layers whose cycles are looked at.
+    pub(super) fn small() -> Self {
+        Self::of_small(String::new(), LAYERS, 1)
+    }
+
+    /// The push of one layer whose cycles are looked at.
+    pub(super) fn large() -> Self {
+        Self::of_large(String::new(), Style::Put, MEGABYTES)
+    }
+
+    fn of_small(name: String, layers: usize, clients: usize) -> Self {
+        Self { name, style: Style::Put, clients, layers, piece_bytes: SMALL_BYTES, pieces: 1 }
+    }
+
+    fn of_large(name: String, style: Style, megabytes: usize) -> Self {
+        let pieces = megabytes * 1_000_000 / PIECE_BYTES;
+        Self { name, style, clients: 1, layers: 1, piece_bytes: PIECE_BYTES, pieces }
+    }
+
+    /// What it is charged by.
+    pub(super) fn units(&self) -> f64 {
+        if self.is_large() { (self.piece_bytes * self.pieces) as f64 / 1e9 } else { self.layers as f64 }
+    }
+
+    pub(super) fn of_unit(&self) -> &'static str {
+        if self.is_large() { "a gigabyte" } else { "a layer" }
+    }
+
     /// Each client's layers, all of them different.
-    fn layers(&self, round: u64) -> Vec<Vec<Content>> {
+    pub(super) fn layers(&self, round: u64) -> Vec<Vec<Content>> {
         let of_client = |client: usize| {
             let seed = |layer: usize| (round << 32) + (client << 16) as u64 + layer as u64;
             let layers = 0..self.layers / self.clients;
@@ -115,6 +136,13 @@ impl Push {
 
     fn push(&self, scene: &Scene<'_>, who: Who, data: &Path, layers: &[Vec<Content>]) -> Result<Used> {
         let stand = Stand::start(scene, who, Way::Plain, &format!("{who}-push"), data)?;
+        let used = self.onto(&stand, layers)?;
+        stand.stop()?;
+        Ok(used)
+    }
+
+    /// Pushes and looks whether all of it is there.
+    pub(super) fn onto(&self, stand: &Stand, layers: &[Vec<Content>]) -> Result<Used> {
         let open = |layers| Ok((Connection::open(&stand.target)?, layers));
         let clients = layers.iter().map(open).collect::<Result<Vec<(_, &Vec<Content>)>>>()?;
         let cpu = stand.meter.cpu_seconds()?;
@@ -131,19 +159,17 @@ impl Push {
             same("the length of a pushed layer", &reply.length, &layer.length())?;
             same("the digest of a pushed layer", &digest, &layer.digest)?;
         }
-        stand.stop()?;
         Ok(Used { cpu_seconds, wall })
     }
 
     fn figures(&self, used: &Used) -> Vec<Figure> {
         let wall = used.wall.as_secs_f64();
         let raw = json!({ "cpu_seconds": used.cpu_seconds, "seconds": wall, "layers": self.layers });
-        let gigabytes = (self.piece_bytes * self.pieces) as f64 / 1e9;
-        let of_layers = self.layers as f64;
+        let units = self.units();
         let figures = if self.is_large() {
-            [("ms CPU/GB", used.cpu_seconds * 1e3 / gigabytes), ("ms/GB", wall * 1e3 / gigabytes)]
+            [("ms CPU/GB", used.cpu_seconds * 1e3 / units), ("ms/GB", wall * 1e3 / units)]
         } else {
-            [("µs CPU/layer", used.cpu_seconds * 1e6 / of_layers), ("µs/layer", wall * 1e6 / of_layers)]
+            [("µs CPU/layer", used.cpu_seconds * 1e6 / units), ("µs/layer", wall * 1e6 / units)]
         };
         figures.map(|(unit, value)| Figure { unit, value, raw: raw.clone() }).into()
     }
