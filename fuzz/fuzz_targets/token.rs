@@ -5,13 +5,14 @@
 #![no_main]
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Refusal, UsersFile};
+use larder_auth::{AuthMode, Clock, Gate, Mode, Origin, Passwords, Refusal, UsersFile};
 use libfuzzer_sys::fuzz_target;
 
 static GATE: LazyLock<Gate> = LazyLock::new(|| {
@@ -29,7 +30,7 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
 
 fuzz_target!(|token: &str| {
     let value = format!("Bearer {token}");
-    let mut identified = pin!(GATE.identify(Some(&value)));
+    let mut identified = pin!(GATE.identify(Some(&value), &Origin::at(Ipv4Addr::LOCALHOST.into())));
     // Only passwords are waited for.
     let Poll::Ready(outcome) = identified.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("a token was waited for");

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::password_hash::{FEWEST_ROUNDS, HIGHEST_COST, LOWEST_COST, MOST_ARGON2_KIB, MOST_ROUNDS};
 use crate::token::SigningKey;
@@ -41,6 +42,17 @@ pub enum AuthError {
     /// Too many passwords wait for their check: come back later.
     #[error("too many logins wait for their password check; try again in a moment")]
     TooManyLogins,
+    /// This user was given wrong passwords too often from where this one comes; it was not looked at.
+    #[error(
+        "user {user:?} was given too many wrong passwords from this address; the next one counts in {} s",
+        wait_seconds(*wait)
+    )]
+    TooManyGuesses {
+        /// The name that came, shortened.
+        user: String,
+        /// How long it takes until another password is looked at.
+        wait: Duration,
+    },
     /// Larder's own fault, or its end: nothing that a caller can heal.
     #[error("{doing} failed")]
     Broken {
@@ -50,6 +62,11 @@ pub enum AuthError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Whole seconds after which a wait is over.
+pub(crate) fn wait_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// One line of a users file that can't stand. It never holds the line itself, which may be a password.

@@ -6,6 +6,7 @@ use crate::challenge::{self, ChallengeError};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::identity::Identity;
+use crate::origin::Origin;
 use crate::passwords::{Passwords, Verdict};
 use crate::policy::{CurrentPolicy, Mode, Policy};
 use crate::refusal::Refusal;
@@ -83,7 +84,7 @@ impl Gate {
     /// Who comes, by the value of the `Authorization` header. Without one it is nobody in particular, which
     /// the policy may welcome; with a wrong one it is a refusal, even where nobody would have been served:
     /// who shows credentials wants to be known by them.
-    pub async fn identify(&self, authorization: Option<&str>) -> Result<Identity, Refusal> {
+    pub async fn identify(&self, authorization: Option<&str>, origin: &Origin) -> Result<Identity, Refusal> {
         let authorization = authorization.filter(|value| !value.trim().is_empty());
         // registry:2 without `auth` doesn't look at the header either.
         let (Some(value), false) = (authorization, matches!(self.method, Method::Open)) else {
@@ -92,10 +93,10 @@ impl Gate {
         match (Credentials::parse(value), &self.method) {
             (_, Method::Open) => Ok(Identity::Anonymous),
             (Credentials::Basic { user, password }, Method::Basic { passwords, .. }) => {
-                identify_user(passwords, &user, &password).await
+                identify_user(passwords, &user, &password, origin).await
             }
             (Credentials::Basic { user, password }, Method::Token(endpoint)) => {
-                identify_user(endpoint.passwords(), &user, &password).await
+                identify_user(endpoint.passwords(), &user, &password, origin).await
             }
             (Credentials::Bearer(token), Method::Token(endpoint)) => {
                 endpoint.verify(&token).map(Identity::Token).map_err(Refusal::Token)
@@ -156,8 +157,13 @@ impl Gate {
     }
 }
 
-async fn identify_user(passwords: &Passwords, user: &str, password: &Password) -> Result<Identity, Refusal> {
-    match passwords.verify(user, password).await? {
+async fn identify_user(
+    passwords: &Passwords,
+    user: &str,
+    password: &Password,
+    origin: &Origin,
+) -> Result<Identity, Refusal> {
+    match passwords.verify(user, password, origin).await? {
         Verdict::Verified(user) => Ok(Identity::User(user)),
         Verdict::UnknownUser => Err(Refusal::unknown_user(user)),
         Verdict::WrongPassword => Err(Refusal::wrong_password(user)),

@@ -23,6 +23,7 @@
 
 mod gate;
 mod identity;
+mod origin;
 mod refusal;
 
 mod policy;
@@ -52,6 +53,7 @@ pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
 pub use gate::{AuthMode, Gate, PolicyUnfit};
 pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};
 pub use identity::Identity;
+pub use origin::Origin;
 pub use passwords::{Passwords, Verdict};
 pub use policy::{
     ACTION_WORDS, Decision, Denied, Effect, Explanation, Glob, GlobError, Group, Mode, Policy, Remedy, Rule,

@@ -1,5 +1,7 @@
+use std::borrow::Cow;
+
 use crate::challenge::ChallengeError;
-use crate::error::AuthError;
+use crate::error::{AuthError, wait_seconds};
 use crate::htpasswd::shorten;
 use crate::token::TokenProblem;
 
@@ -34,7 +36,7 @@ pub enum Refusal {
     /// The token doesn't count.
     #[error("{}", .0.message())]
     Token(TokenProblem),
-    /// Nothing is known about the credentials: 503 for [`AuthError::TooManyLogins`], 500 for others.
+    /// Nothing is known about the credentials: 429 if [`Refusal::retry_after_seconds`] says when to come back, 500 for others.
     #[error(transparent)]
     Failed(#[from] AuthError),
 }
@@ -49,8 +51,8 @@ impl Refusal {
     }
 
     /// What the client may read: never whether it was the name or the password.
-    pub fn message(&self) -> &'static str {
-        match self {
+    pub fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Refusal::UnknownUser { .. } | Refusal::WrongPassword { .. } => {
                 "the user name or the password is wrong: log in again with docker login"
             }
@@ -66,7 +68,33 @@ impl Refusal {
             Refusal::Failed(AuthError::TooManyLogins) => {
                 "too many logins wait for their password check; try again in a moment"
             }
+            Refusal::Failed(AuthError::TooManyGuesses { wait, .. }) => {
+                let seconds = wait_seconds(*wait);
+                return Cow::Owned(format!(
+                    "too many wrong passwords for this user from this address: try again in {seconds} s"
+                ));
+            }
             Refusal::Failed(_) => "the credentials could not be checked",
+        })
+    }
+
+    /// After how many seconds the same credentials may be shown again, if they were not looked at.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        const UNTIL_THE_QUEUE_IS_SHORTER: u64 = 5;
+        match self {
+            Refusal::Failed(AuthError::TooManyGuesses { wait, .. }) => Some(wait_seconds(*wait)),
+            Refusal::Failed(AuthError::TooManyLogins) => Some(UNTIL_THE_QUEUE_IS_SHORTER),
+            _ => None,
+        }
+    }
+
+    /// Whom the credentials were said to be, shortened; `None` where they said nobody.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Refusal::UnknownUser { user }
+            | Refusal::WrongPassword { user }
+            | Refusal::Failed(AuthError::TooManyGuesses { user, .. }) => Some(user),
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::clock::Clock;
+use crate::origin::Origin;
 use crate::passwords::Passwords;
 use crate::users_file::UsersFile;
 
@@ -63,6 +64,11 @@ impl Home {
         let users = UsersFile::open(self.users_path()).unwrap();
         Arc::new(Passwords::new(users, [7; 32], NonZeroUsize::new(2).unwrap(), clock.clock()))
     }
+}
+
+/// Where most tests' requests come from.
+pub(crate) fn at_home() -> Origin {
+    Origin::at([192, 168, 1, 7].into())
 }
 
 pub(crate) fn write(path: &Path, content: &[u8]) {

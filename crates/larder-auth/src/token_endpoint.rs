@@ -10,7 +10,9 @@ use tracing::debug;
 
 use crate::clock::rfc3339;
 use crate::credentials::Credentials;
+use crate::error::AuthError;
 use crate::htpasswd::shorten;
+use crate::origin::Origin;
 use crate::passwords::{Passwords, Verdict};
 use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
@@ -116,20 +118,24 @@ impl TokenEndpoint {
     /// no scope, and where the account could have got more. Where it couldn't, they get the anonymous
     /// token: dockerd sends Docker Hub's credentials to its mirrors, and silently goes around a mirror that
     /// refuses them.
-    pub async fn grant(&self, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
+    pub async fn grant(&self, request: &TokenRequest, origin: &Origin) -> Result<TokenGrant, Refusal> {
         match &request.login {
             Login::Anonymous if self.policy.get().welcomes_anonymous() => {
                 self.issue(Actor::Anonymous, request)
             }
             Login::Anonymous => Err(Refusal::LoginNeeded),
             Login::Unusable => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
-            Login::Password { user, password } => match self.passwords.verify(user, password).await? {
-                Verdict::Verified(user) => self.issue(Actor::User(user), request),
-                Verdict::UnknownUser => self.issue_in_spite_of(Refusal::unknown_user(user), user, request),
-                Verdict::WrongPassword => {
-                    self.issue_in_spite_of(Refusal::wrong_password(user), user, request)
-                }
-            },
+            Login::Password { user, password } => {
+                let refusal = match self.passwords.verify(user, password, origin).await {
+                    Ok(Verdict::Verified(user)) => return self.issue(Actor::User(user), request),
+                    Ok(Verdict::UnknownUser) => Refusal::unknown_user(user),
+                    Ok(Verdict::WrongPassword) => Refusal::wrong_password(user),
+                    // A dockerd with somebody else's old password goes on pulling what anybody may.
+                    Err(error @ AuthError::TooManyGuesses { .. }) => error.into(),
+                    Err(error) => return Err(error.into()),
+                };
+                self.issue_in_spite_of(refusal, user, request)
+            }
         }
     }
 

@@ -19,6 +19,8 @@ const MOST_NAMED: usize = 128;
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
     pub(crate) code: ErrorCode,
+    /// Instead of the code's own words, where docker has to show more: of an answer it shows only these.
+    pub(crate) message: Option<String>,
     /// A sentence for a person: what is wrong and what to do. Never null except where registry:2's
     /// exact bytes are kept: docker takes a null detail on an upload for a reason to retry for 51 s.
     pub(crate) detail: Value,
@@ -26,7 +28,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<Value>) -> ApiError {
-        ApiError { status, code, detail: detail.into() }
+        ApiError { status, code, message: None, detail: detail.into() }
     }
 
     pub(crate) fn bad_request(code: ErrorCode, detail: impl Into<Value>) -> ApiError {
@@ -58,7 +60,7 @@ pub(crate) fn error_response(errors: &[ApiError]) -> Response<Body> {
             format!(
                 r#"{{"code":{},"message":{},"detail":{}}}"#,
                 json!(error.code.as_str()),
-                json!(error.code.message()),
+                json!(error.message.as_deref().unwrap_or(error.code.message())),
                 error.detail
             )
         })
@@ -130,11 +132,15 @@ pub(crate) fn from_route(error: &RouteError) -> ApiError {
     }
 }
 
-/// Credentials that aren't believed. The status is 401 unless they could not be looked at.
+/// Credentials that aren't believed. The status is 401 unless they could not be looked at: then 429, for which
+/// containers/image waits as long as `Retry-After` says and tries again, and of which docker shows the message;
+/// a 503 would end either. An answer that is held back instead would use up docker's 15 s and tell nothing.
 pub(crate) fn from_refusal(refusal: &Refusal, request_id: &str) -> ApiError {
     match refusal {
-        Refusal::Failed(AuthError::TooManyLogins) => {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, refusal.message())
+        Refusal::Failed(AuthError::TooManyLogins | AuthError::TooManyGuesses { .. }) => {
+            let (status, code) = (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests);
+            let message = Some(refusal.message().into_owned());
+            ApiError { message, ..ApiError::new(status, code, refusal.message()) }
         }
         Refusal::Failed(_) => ApiError::internal(StatusCode::INTERNAL_SERVER_ERROR, request_id),
         Refusal::UnknownUser { .. }

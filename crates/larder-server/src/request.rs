@@ -2,11 +2,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_auth::{ChallengeError, Denied, Identity, Refusal, Remedy};
+use larder_auth::{ChallengeError, Denied, Identity, Origin, Refusal, Remedy};
 use larder_core::RegistryError;
 use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
@@ -186,7 +186,12 @@ impl Call {
             Some(Err(_)) => return Err(Refusal::HeaderGarbled.into()),
             None => None,
         };
-        Ok(self.app.gate.identify(value).await?)
+        Ok(self.app.gate.identify(value, &self.origin()).await?)
+    }
+
+    /// Where the request comes from, for whoever judges its credentials.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::at(self.client)
     }
 
     /// As [`identify`](Call::identify); a refusal tells what a new token must cover.
@@ -319,12 +324,15 @@ impl Call {
             Failure::Refused(refused) => {
                 let (refusal, needed) = *refused;
                 let error = from_refusal(&refusal, &self.id.to_string());
-                if error.status == StatusCode::UNAUTHORIZED {
-                    tracing::warn!(client = %self.client, reason = %refusal, "credentials were refused");
-                } else {
+                if error.status.is_server_error() {
                     self.log_failure(&refusal);
+                } else {
+                    self.log_refusal(&refusal);
                 }
-                let response = error_response(&[error]);
+                let mut response = error_response(&[error]);
+                if let Some(seconds) = refusal.retry_after_seconds() {
+                    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                }
                 self.challenged(response, needed.as_ref(), refusal.challenge_error())
             }
             Failure::ClientGone(reason) => {
@@ -362,6 +370,13 @@ impl Call {
             request = %self.id, client = %self.peer.address, method = %self.parts.method,
             path = self.parts.uri.path(), rule = denied.rule.as_deref().unwrap_or("none"),
             reason = %denied.reason, "a request was denied"
+        );
+    }
+
+    fn log_refusal(&self, refusal: &Refusal) {
+        tracing::warn!(
+            request = %self.id, client = %self.client, user = refusal.user().unwrap_or("none"), reason = %refusal,
+            "credentials were refused"
         );
     }
 

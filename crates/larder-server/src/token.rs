@@ -34,7 +34,7 @@ impl Call {
             let scopes = self.parameters("scope");
             TokenRequest::new(Login::from_authorization(authorization), scopes.iter().map(String::as_str))
         };
-        let grant = endpoint.grant(&request).await?;
+        let grant = endpoint.grant(&request, &self.origin()).await?;
         let answer = json!({
             "token": grant.token.expose(),
             "access_token": grant.token.expose(),

@@ -3,17 +3,10 @@ use std::time::{Duration, SystemTime};
 
 use super::{Fingerprint, Verdict};
 
-/// The most answers remembered. An entry is some 100 bytes; a thousand different logins within ten minutes
-/// is a large company, and one that is forgotten costs one bcrypt run.
-pub(super) const MOST_ENTRIES: usize = 1_000;
-
-/// How long an answer counts. Longer would save nothing that is felt; the users file's change ends it at
-/// once anyway.
-pub(super) const LIFETIME: Duration = Duration::from_secs(600);
-
-/// Recent answers by the fingerprint of the question.
-#[derive(Default)]
+/// Recent answers by the fingerprint of the question, as many and for as long as is said.
 pub(super) struct Memory {
+    most: usize,
+    lifetime: Duration,
     entries: HashMap<Fingerprint, Entry>,
 }
 
@@ -24,6 +17,10 @@ struct Entry {
 }
 
 impl Memory {
+    pub(super) fn new(most: usize, lifetime: Duration) -> Memory {
+        Memory { most, lifetime, entries: HashMap::new() }
+    }
+
     pub(super) fn recall(
         &self,
         fingerprint: &Fingerprint,
@@ -31,7 +28,7 @@ impl Memory {
         now: SystemTime,
     ) -> Option<Verdict> {
         let entry = self.entries.get(fingerprint)?;
-        entry.counts(generation, now).then(|| entry.verdict.clone())
+        entry.counts(generation, now, self.lifetime).then(|| entry.verdict.clone())
     }
 
     pub(super) fn remember(
@@ -41,7 +38,7 @@ impl Memory {
         now: SystemTime,
         verdict: Verdict,
     ) {
-        if self.entries.len() >= MOST_ENTRIES && !self.entries.contains_key(&fingerprint) {
+        if self.entries.len() >= self.most && !self.entries.contains_key(&fingerprint) {
             self.make_room(generation, now);
         }
         self.entries.insert(fingerprint, Entry { generation, since: now, verdict });
@@ -49,8 +46,9 @@ impl Memory {
 
     /// Walks over all entries, which is nothing beside the bcrypt run that came before it.
     fn make_room(&mut self, generation: u64, now: SystemTime) {
-        self.entries.retain(|_, entry| entry.counts(generation, now));
-        if self.entries.len() < MOST_ENTRIES {
+        let lifetime = self.lifetime;
+        self.entries.retain(|_, entry| entry.counts(generation, now, lifetime));
+        if self.entries.len() < self.most {
             return;
         }
         let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.since).map(|(key, _)| *key);
@@ -67,7 +65,7 @@ impl Memory {
 
 impl Entry {
     /// An entry from the future was made before the clock was set back; its age can't be told.
-    fn counts(&self, generation: u64, now: SystemTime) -> bool {
-        self.generation == generation && now.duration_since(self.since).is_ok_and(|age| age < LIFETIME)
+    fn counts(&self, generation: u64, now: SystemTime, lifetime: Duration) -> bool {
+        self.generation == generation && now.duration_since(self.since).is_ok_and(|age| age < lifetime)
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::policy::{Mode, Policy};
-use crate::testing::{HandClock, Home, NOON, USERS};
+use crate::testing::{HandClock, Home, NOON, USERS, at_home};
 use crate::token::SigningKey;
 
 fn endpoint(home: &Home, mode: Mode) -> TokenEndpoint {
@@ -16,7 +16,7 @@ fn password(user: &str, password: &str) -> Login {
 /// Whose token, or what refusal; and what was granted.
 async fn outcome(endpoint: &TokenEndpoint, login: Login, scopes: &[&str]) -> (String, Vec<String>) {
     let request = TokenRequest::new(login, scopes.iter().copied());
-    match endpoint.grant(&request).await {
+    match endpoint.grant(&request, &at_home()).await {
         Ok(grant) => {
             let claims = endpoint.verify(&grant.token).unwrap();
             assert_eq!((&claims.actor, &claims.access), (&grant.actor, &grant.granted));
@@ -98,7 +98,7 @@ async fn who_gets_what() {
 async fn the_answer_tells_the_tokens_time() {
     let home = Home::with_users(USERS);
     let request = TokenRequest::new(Login::Anonymous, []);
-    let grant = endpoint(&home, Mode::AnonymousPull).grant(&request).await.unwrap();
+    let grant = endpoint(&home, Mode::AnonymousPull).grant(&request, &at_home()).await.unwrap();
     assert_eq!(grant.issued_at, "2026-03-01T12:00:00Z");
     assert_eq!(grant.expires_in_seconds, 300);
     assert!(!format!("{grant:?}").contains(grant.token.expose()));
@@ -112,7 +112,7 @@ async fn a_token_ends_with_its_user() {
     let token = |login| {
         let request = TokenRequest::new(login, ["repository:a:pull"]);
         let endpoint = &endpoint;
-        async move { endpoint.grant(&request).await.unwrap().token }
+        async move { endpoint.grant(&request, &at_home()).await.unwrap().token }
     };
     let of_bob = token(password("bob", "s3cret")).await;
     let of_alice = token(password("alice", "pass:word")).await;

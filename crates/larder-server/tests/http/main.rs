@@ -20,6 +20,8 @@ mod deletes;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod guessing;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod large;

@@ -1,0 +1,40 @@
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Where a request comes from: what is known of its sender before any credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address: behind a trusted proxy, the one that the proxy tells.
+    pub address: IpAddr,
+}
+
+/// The part of an address that stands for one household, office or machine: what is counted and bounded for
+/// guesses is counted for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Neighbourhood(IpAddr);
+
+impl Origin {
+    /// Somebody at this address.
+    pub fn at(address: IpAddr) -> Origin {
+        Origin { address }
+    }
+
+    pub(crate) fn neighbourhood(&self) -> Neighbourhood {
+        Neighbourhood(match self.address.to_canonical() {
+            address @ IpAddr::V4(_) => address,
+            // Whoever has one IPv6 address has the whole /64.
+            IpAddr::V6(address) => {
+                const NETWORK: u128 = u128::MAX << 64;
+                Ipv6Addr::from_bits(address.to_bits() & NETWORK).into()
+            }
+        })
+    }
+}
+
+impl Neighbourhood {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        }
+    }
+}
