@@ -75,6 +75,28 @@ pub(crate) fn upload(name: &RepoName, id: UploadId) -> PathBuf {
     uploads(name).join(id.to_string())
 }
 
+/// What is ours in a repository: registry:2 passes over directories that begin with `_` and aren't its own.
+fn marks(name: &RepoName) -> PathBuf {
+    repository(name).join("_larder/cached")
+}
+
+pub(crate) fn tag_marks(name: &RepoName) -> PathBuf {
+    marks(name).join("tags")
+}
+
+/// Says that the tag's current link is a copy of an upstream's.
+pub(crate) fn tag_mark(name: &RepoName, tag: &Tag) -> PathBuf {
+    tag_marks(name).join(tag.as_str())
+}
+
+pub(crate) fn manifest_mark(name: &RepoName, digest: &Digest) -> PathBuf {
+    marks(name).join("manifests").join(digest.algorithm().as_str()).join(digest.hex())
+}
+
+pub(crate) fn blob_mark(name: &RepoName, digest: &Digest) -> PathBuf {
+    marks(name).join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+}
+
 /// The digest that a directory named by a hash stands for.
 pub(crate) fn digest_of_directory(algorithm: Algorithm, name: &str) -> Option<Digest> {
     format!("{algorithm}:{name}").parse().ok()

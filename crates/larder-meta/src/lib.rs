@@ -21,6 +21,7 @@
 mod layout;
 mod store;
 mod manifests;
+mod origin;
 mod listing;
 mod uploads;
 mod reconcile;
@@ -34,5 +35,6 @@ pub use error::MetaError;
 pub use index::IndexSnapshot;
 pub use listing::{Listing, Page};
 pub use manifests::{Precondition, PutManifest, PutOutcome};
+pub use origin::{Adopted, CachedOutcome, Origin, PutCachedManifest};
 pub use store::MetaStore;
 pub use uploads::StaleUpload;

@@ -88,7 +88,11 @@ impl MetaStore {
             put.tags.iter().map(|tag| layout::tag_current(put.repository, tag)).collect();
         let stats = self.change_files(put.repository, &state, || {
             self.put_links(&first, &link)?;
-            self.put_links(&currents, &link)
+            let stats = self.put_links(&currents, &link)?;
+            let mut marks = vec![layout::manifest_mark(put.repository, digest)];
+            marks.extend(put.tags.iter().map(|tag| layout::tag_mark(put.repository, tag)));
+            self.forget_marks(&marks)?;
+            Ok(stats)
         })?;
         let rows: Vec<TagRow> =
             put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat)).collect();
@@ -110,7 +114,8 @@ impl MetaStore {
             return Ok(false);
         }
         self.change_files(repository, &state, || {
-            Ok(self.disk.remove_tree(&layout::tag(repository, tag))?)
+            self.disk.remove_tree(&layout::tag(repository, tag))?;
+            self.forget_marks(&[layout::tag_mark(repository, tag)])
         })?;
         self.note_in_index(repository, &state, |index| index.remove_tag(repository, tag));
         Ok(true)
@@ -141,7 +146,11 @@ impl MetaStore {
                     removed.push(tag);
                 }
             }
-            Ok(self.disk.remove_file(&link)?)
+            let was_there = self.disk.remove_file(&link)?;
+            let mut marks = vec![layout::manifest_mark(repository, digest)];
+            marks.extend(removed.iter().map(|tag| layout::tag_mark(repository, tag)));
+            self.forget_marks(&marks)?;
+            Ok(was_there)
         })?;
         if !was_there && removed.is_empty() {
             return Ok(None);

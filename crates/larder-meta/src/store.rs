@@ -117,7 +117,8 @@ impl MetaStore {
         let _shared = state.share();
         let digest = content.digest();
         self.change_files(repository, &state, || {
-            Ok(self.disk.put(&layout::layer_link(repository, digest), digest.to_string().as_bytes())?)
+            self.disk.put(&layout::layer_link(repository, digest), digest.to_string().as_bytes())?;
+            self.forget_marks(&[layout::blob_mark(repository, digest)])
         })?;
         self.note_in_index(repository, &state, |index| index.add_blob(repository, digest));
         Ok(())
@@ -132,7 +133,12 @@ impl MetaStore {
         let state = self.repositories.get(repository);
         // Excluding: the same blob could be linked at this moment, and file and row must agree.
         let _excluded = state.exclude();
-        if !self.change_files(repository, &state, || Ok(self.disk.remove_file(&path)?))? {
+        let removed = self.change_files(repository, &state, || {
+            let removed = self.disk.remove_file(&path)?;
+            self.forget_marks(&[layout::blob_mark(repository, digest)])?;
+            Ok(removed)
+        })?;
+        if !removed {
             return Ok(false);
         }
         self.disk.remove_directory_if_empty(&directory_of(&path));

@@ -40,6 +40,10 @@ impl Blobs {
         Blobs { disk }
     }
 
+    pub(crate) fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
     /// Opens content for reading, or `None` if it isn't there.
     pub fn open(&self, digest: &Digest) -> Result<Option<BlobFile>, StorageError> {
         let opened = self.disk.open_file(&data_path(digest))?;

@@ -394,7 +394,7 @@ impl Disk {
     }
 
     /// A synced file in the staging directory, to be renamed.
-    fn stage(&self, bytes: &[u8]) -> Result<(PathBuf, Stat), StorageError> {
+    pub(crate) fn stage(&self, bytes: &[u8]) -> Result<(PathBuf, Stat), StorageError> {
         let path = self.staging_path();
         let written = self.create_file(&path).and_then(|mut file| {
             self.write_all(&mut file, &path, bytes)?;

@@ -15,12 +15,15 @@ mod root;
 mod directory_syncs;
 mod blobs;
 mod staged;
+mod arriving;
+mod put_after;
 mod replace;
 mod appended;
 mod error;
 pub mod hook;
 
 pub use appended::{Appended, AppendedSync};
+pub use arriving::Arriving;
 pub use blobs::{BlobFile, Blobs, Verified};
 pub use disk::{Disk, Entry, Stat};
 pub use error::{DiskOperation, StorageError};
