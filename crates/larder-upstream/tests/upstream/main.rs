@@ -1,0 +1,16 @@
+//! The client against servers that answer as registries do, and as they should not.
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod pulls;
+#[cfg(test)]
+mod logins;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod mirrors;
+#[cfg(test)]
+mod redirects;
+#[cfg(test)]
+mod faults;
