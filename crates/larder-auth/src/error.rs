@@ -11,8 +11,10 @@ use crate::token::SigningKey;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     /// The operator must make the file readable.
-    #[error("the users file {} can't be read: check that it exists and that larder may read it", path.display())]
-    UsersFileUnreadable {
+    #[error("the {name} {} can't be read: check that it exists and that larder may read it", path.display())]
+    FileUnreadable {
+        /// What kind of file it is: `users file`.
+        name: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -26,6 +28,20 @@ pub enum AuthError {
         path: PathBuf,
         /// In the order of the lines; at least one.
         mistakes: Vec<UsersFileMistake>,
+    },
+    /// The operator must restore or remove the file of API keys; `larder key` wrote it.
+    #[error("{} is no file of API keys that this Larder can read: {problem}", path.display())]
+    KeysFileMistaken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The text is no API key, or one that can't be narrowed any further.
+    #[error("{reason}")]
+    KeyUnusable {
+        /// What is wrong and what would be right.
+        reason: Cow<'static, str>,
     },
     /// The user name, password or cost can't go into a users file: choose another.
     #[error("{reason}")]

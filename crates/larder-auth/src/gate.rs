@@ -6,6 +6,7 @@ use crate::challenge::{self, ChallengeError};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::identity::Identity;
+use crate::keys::{KeyHolder, Keys};
 use crate::origin::Origin;
 use crate::passwords::{Passwords, Verdict};
 use crate::policy::{CurrentPolicy, Mode, Policy};
@@ -56,11 +57,12 @@ pub enum PolicyUnfit {
 pub struct Gate {
     method: Method,
     policy: CurrentPolicy,
+    clock: Clock,
 }
 
 enum Method {
     Open,
-    Basic { realm: String, passwords: Arc<Passwords> },
+    Basic { realm: String, passwords: Arc<Passwords>, keys: Arc<Keys> },
     Token(TokenEndpoint),
 }
 
@@ -68,17 +70,29 @@ impl Gate {
     /// A gate of this kind.
     pub fn new(auth_mode: AuthMode, clock: Clock) -> Gate {
         match auth_mode {
-            AuthMode::Open => Gate { method: Method::Open, policy: Policy::new(Mode::Open).into() },
+            AuthMode::Open => Gate { method: Method::Open, policy: Policy::new(Mode::Open).into(), clock },
             AuthMode::Basic { realm, passwords } => Gate {
-                method: Method::Basic { realm, passwords },
+                method: Method::Basic { realm, passwords, keys: Arc::new(Keys::none()) },
                 policy: Policy::new(Mode::EveryoneAuthenticated).into(),
+                clock,
             },
             AuthMode::Token { service, passwords, key, mode } => {
                 let policy = CurrentPolicy::from(Policy::new(mode));
-                let tokens = Tokens::new(service, key, clock);
-                Gate { method: Method::Token(TokenEndpoint::new(tokens, passwords, policy.clone())), policy }
+                let tokens = Tokens::new(service, key, Arc::clone(&clock));
+                let endpoint = TokenEndpoint::new(tokens, passwords, policy.clone(), Arc::clone(&clock));
+                Gate { method: Method::Token(endpoint), policy, clock }
             }
         }
+    }
+
+    /// The same, where these API keys count as passwords too. An open gate asks for none.
+    pub fn with_keys(self, keys: Arc<Keys>) -> Gate {
+        let method = match self.method {
+            Method::Open => Method::Open,
+            Method::Basic { realm, passwords, .. } => Method::Basic { realm, passwords, keys },
+            Method::Token(endpoint) => Method::Token(endpoint.with_keys(keys)),
+        };
+        Gate { method, ..self }
     }
 
     /// Who comes, by the value of the `Authorization` header. Without one it is nobody in particular, which
@@ -92,11 +106,12 @@ impl Gate {
         };
         match (Credentials::parse(value), &self.method) {
             (_, Method::Open) => Ok(Identity::Anonymous),
-            (Credentials::Basic { user, password }, Method::Basic { passwords, .. }) => {
-                identify_user(passwords, &user, &password, origin).await
+            (Credentials::Basic { user, password }, Method::Basic { passwords, keys, .. }) => {
+                Ok(prove(passwords, keys, &self.clock, &user, &password, origin).await?.into())
             }
             (Credentials::Basic { user, password }, Method::Token(endpoint)) => {
-                identify_user(endpoint.passwords(), &user, &password, origin).await
+                let (passwords, keys) = (endpoint.passwords(), endpoint.keys());
+                Ok(prove(passwords, keys, &self.clock, &user, &password, origin).await?.into())
             }
             (Credentials::Bearer(token), Method::Token(endpoint)) => {
                 endpoint.verify(&token).map(Identity::Token).map_err(Refusal::Token)
@@ -157,14 +172,36 @@ impl Gate {
     }
 }
 
-async fn identify_user(
+/// Who has proven to be whom by a user name and a password.
+pub(crate) enum Proven {
+    User(Arc<str>),
+    Key(Arc<KeyHolder>),
+}
+
+impl From<Proven> for Identity {
+    fn from(proven: Proven) -> Identity {
+        match proven {
+            Proven::User(name) => Identity::User(name),
+            Proven::Key(holder) => Identity::Key(holder),
+        }
+    }
+}
+
+/// Checks a user name and a password. An API key as the password says itself whose it is, so that any name
+/// may stand beside it: programs that only have a field for a token send all kinds of names.
+pub(crate) async fn prove(
     passwords: &Passwords,
+    keys: &Keys,
+    clock: &Clock,
     user: &str,
     password: &Password,
     origin: &Origin,
-) -> Result<Identity, Refusal> {
+) -> Result<Proven, Refusal> {
+    if let Some(recognised) = keys.recognise(password, |owner| passwords.knows(owner), clock) {
+        return recognised.map(Proven::Key).map_err(Refusal::Key);
+    }
     match passwords.verify(user, password, origin).await? {
-        Verdict::Verified(user) => Ok(Identity::User(user)),
+        Verdict::Verified(user) => Ok(Proven::User(user)),
         Verdict::UnknownUser => Err(Refusal::unknown_user(user)),
         Verdict::WrongPassword => Err(Refusal::wrong_password(user)),
     }

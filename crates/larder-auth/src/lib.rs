@@ -40,6 +40,10 @@ mod passwords;
 mod users;
 mod users_file;
 
+mod keys;
+
+mod followed_file;
+
 mod clock;
 mod error;
 mod secret;
@@ -53,6 +57,10 @@ pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
 pub use gate::{AuthMode, Gate, PolicyUnfit};
 pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};
 pub use identity::Identity;
+pub use keys::{
+    KEY_PREFIX, KeyActions, KeyHolder, KeyId, KeyProblem, KeyRecord, KeyScope, KeyScopeError, KeyTable, Keys,
+    LastUses, Narrowing, create_key, narrow_key, parse_last_uses,
+};
 pub use origin::Origin;
 pub use passwords::{Passwords, Verdict};
 pub use policy::{

@@ -16,6 +16,7 @@ use larder_oci::{
 
 use crate::challenge::ChallengeError;
 use crate::identity::Identity;
+use crate::keys::KeyHolder;
 use crate::users::Users;
 use rules::RuleBook;
 
@@ -133,6 +134,31 @@ impl Policy {
         }
     }
 
+    /// As [`decide`](Policy::decide) for the owner of this key, if it is shown: the key has to cover it as well, and
+    /// no rule may forbid it to the key. So nothing that concerns a key gives its owner more.
+    pub fn decide_with_key(
+        &self,
+        actor: &Actor,
+        key: Option<&KeyHolder>,
+        action: Action,
+        resource: &Resource,
+    ) -> Decision {
+        let decision = self.decide(actor, action, resource);
+        let Some(key) = key.filter(|_| decision.allowed) else { return decision };
+        if !key.covers(action, resource) {
+            let name = &key.record().name;
+            let what = described(action, resource);
+            let reason = format!("the API key {name} isn't made, or was narrowed, so that it can't {what}");
+            return Decision { allowed: false, rule: None, reason: reason.into() };
+        }
+        let Basis::Rules(book) = &self.basis else { return decision };
+        let verdict = book.decide(&book.standing_with_key(actor, key), action, resource);
+        if verdict.allowed {
+            return decision;
+        }
+        Decision::by_rules(&verdict, &Actor::User(key.name_in_rules()), action, resource)
+    }
+
     /// The users whom the rules know; `None` without rules.
     pub(crate) fn users(&self) -> Option<Arc<Users>> {
         match &self.basis {
@@ -162,7 +188,8 @@ impl Policy {
             resource: Resource::Repository(repository.clone()),
             actions: BTreeSet::from([Action::Pull]),
         };
-        let decision = self.decide(access.actor(), Action::List, &needed.resource);
+        let key = identity.key().map(Arc::as_ref);
+        let decision = self.decide_with_key(access.actor(), key, Action::List, &needed.resource);
         if decision.allowed { Ok(access) } else { Err(denied(identity, decision, needed)) }
     }
 
@@ -182,13 +209,30 @@ impl Policy {
     pub fn catalog(&self, identity: &Identity) -> Result<CatalogAccess, Denied> {
         let needed = Scope { resource: Resource::Catalog, actions: BTreeSet::from([Action::All]) };
         let actor = self.check(identity, Action::All, needed)?;
-        let Basis::Rules(book) = &self.basis else {
-            return Ok(CatalogAccess::granted_by_policy(actor));
-        };
-        let (book, standing) = (Arc::clone(book), book.standing(&actor));
-        let beginnings = book.beginnings_shown(&standing);
-        let shows = move |name: &RepoName| book.shows(&standing, name);
-        Ok(CatalogAccess::granted_by_policy(actor).showing_only(beginnings, shows))
+        let key = identity.key().map(Arc::clone);
+        let mut access = CatalogAccess::granted_by_policy(actor.clone());
+        if let Basis::Rules(book) = &self.basis {
+            let standing = match &key {
+                Some(key) => book.standing_with_key(&actor, key),
+                None => book.standing(&actor),
+            };
+            let beginnings = book.beginnings_shown(&standing);
+            let book = Arc::clone(book);
+            access = access.showing_only(beginnings, move |name| book.shows(&standing, name));
+            if key.is_some() {
+                // What a rule lets the key, but not its owner.
+                let (policy, owner) = (self.clone(), actor);
+                access = access.showing_only(everything(), move |name| {
+                    policy.decide(&owner, Action::List, &Resource::Repository(name.clone())).allowed
+                });
+            }
+        }
+        if let Some(key) = key {
+            access = access.showing_only(everything(), move |name| {
+                key.covers(Action::List, &Resource::Repository(name.clone()))
+            });
+        }
+        Ok(access)
     }
 
     /// Whether `GET /v2/` is answered with 200 instead of a challenge.
@@ -203,11 +247,13 @@ impl Policy {
         }
         match (self.welcomes_anonymous(), identity) {
             (true, Identity::Token(_)) => Ok(()),
-            (true, Identity::Anonymous | Identity::User(_)) => {
+            (true, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => {
                 denied(Remedy::LogIn, "log in, or fetch an anonymous token to pull")
             }
             (false, Identity::Token(_)) => denied(Remedy::WiderToken, ONLY_USERS),
-            (false, Identity::Anonymous | Identity::User(_)) => denied(Remedy::LogIn, ONLY_USERS),
+            (false, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => {
+                denied(Remedy::LogIn, ONLY_USERS)
+            }
         }
     }
 
@@ -223,12 +269,12 @@ impl Policy {
 
     /// Of what is asked, what this actor may have: one scope for each resource, `*` spelled out.
     /// A scope that gives nothing is left out; asking for too much is never an error.
-    pub(crate) fn grant(&self, actor: &Actor, asked: &[Scope]) -> Vec<Scope> {
+    pub(crate) fn grant(&self, actor: &Actor, key: Option<&KeyHolder>, asked: &[Scope]) -> Vec<Scope> {
         let mut granted: BTreeMap<&Resource, BTreeSet<Action>> = BTreeMap::new();
         for Scope { resource, actions } in asked {
             let allowed = spelled_out(resource, actions)
                 .into_iter()
-                .filter(|&action| self.decide(actor, action, resource).allowed);
+                .filter(|&action| self.decide_with_key(actor, key, action, resource).allowed);
             for action in allowed {
                 granted.entry(resource).or_default().insert(action);
             }
@@ -253,7 +299,8 @@ impl Policy {
     /// The policy decides about the actor; a token can only take away from that.
     fn check(&self, identity: &Identity, action: Action, needed: Scope) -> Result<Actor, Denied> {
         let actor = identity.actor();
-        let decision = self.decide(&actor, action, &needed.resource);
+        let key = identity.key().map(Arc::as_ref);
+        let decision = self.decide_with_key(&actor, key, action, &needed.resource);
         if !decision.allowed {
             return Err(denied(identity, decision, needed));
         }
@@ -263,7 +310,7 @@ impl Policy {
                 let remedy = Remedy::WiderToken;
                 Err(Denied { remedy, needed: Some(needed), rule: None, reason: reason.into() })
             }
-            Identity::Token(_) | Identity::Anonymous | Identity::User(_) => Ok(actor),
+            Identity::Token(_) | Identity::Anonymous | Identity::User(_) | Identity::Key(_) => Ok(actor),
         }
     }
 }
@@ -308,11 +355,7 @@ impl Decision {
         action: Action,
         resource: &Resource,
     ) -> Decision {
-        let what = match (action, resource) {
-            (_, Resource::Catalog | Resource::Other(_)) => "list the catalog".to_owned(),
-            (Action::All, Resource::Repository(name)) => format!("do everything in {name}"),
-            (action, Resource::Repository(name)) => format!("{} in {name}", action.as_str()),
-        };
+        let what = described(action, resource);
         let reason = match (verdict.allowed, verdict.rule, actor) {
             (true, Some(rule), _) => format!("{} lets {actor} {what}", rule.place),
             (false, Some(rule), _) => format!("{} forbids {actor} to {what}", rule.place),
@@ -326,11 +369,24 @@ impl Decision {
     }
 }
 
+fn described(action: Action, resource: &Resource) -> String {
+    match (action, resource) {
+        (_, Resource::Catalog | Resource::Other(_)) => "list the catalog".to_owned(),
+        (Action::All, Resource::Repository(name)) => format!("do everything in {name}"),
+        (action, Resource::Repository(name)) => format!("{} in {name}", action.as_str()),
+    }
+}
+
+/// What all names begin with.
+fn everything() -> BTreeSet<String> {
+    BTreeSet::from([String::new()])
+}
+
 fn denied(identity: &Identity, decision: Decision, needed: Scope) -> Denied {
     let remedy = match (identity.actor(), identity) {
         (Actor::User(_), _) => Remedy::Nothing,
         (Actor::Anonymous, Identity::Token(_)) => Remedy::WiderToken,
-        (Actor::Anonymous, Identity::Anonymous | Identity::User(_)) => Remedy::LogIn,
+        (Actor::Anonymous, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => Remedy::LogIn,
     };
     Denied { remedy, needed: Some(needed), rule: decision.rule, reason: decision.reason }
 }

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use crate::challenge::ChallengeError;
 use crate::error::{AuthError, wait_seconds};
 use crate::htpasswd::shorten;
+use crate::keys::KeyProblem;
 use crate::token::TokenProblem;
 
 /// The credentials that came aren't believed, or couldn't be looked at. As text it is for the log; the
@@ -21,6 +22,9 @@ pub enum Refusal {
         /// The user.
         user: String,
     },
+    /// The API key doesn't count.
+    #[error("{}", .0.message())]
+    Key(KeyProblem),
     /// Nobody asked for a token, and nobody gets none here.
     #[error("a token was asked for without credentials, and only users get one")]
     LoginNeeded,
@@ -56,6 +60,7 @@ impl Refusal {
             Refusal::UnknownUser { .. } | Refusal::WrongPassword { .. } => {
                 "the user name or the password is wrong: log in again with docker login"
             }
+            Refusal::Key(problem) => problem.message(),
             Refusal::LoginNeeded => "this registry is for its users only: log in with docker login",
             Refusal::LoginUnusable => {
                 "this registry takes user name and password: log in again with docker login"
@@ -104,6 +109,7 @@ impl Refusal {
             Refusal::Token(_) => Some(ChallengeError::InvalidToken),
             Refusal::UnknownUser { .. }
             | Refusal::WrongPassword { .. }
+            | Refusal::Key(_)
             | Refusal::LoginNeeded
             | Refusal::LoginUnusable
             | Refusal::HeaderGarbled

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, unix_seconds};
 use crate::error::AuthError;
+use crate::keys::{KeyHolder, KeyId, KeyProblem, Narrowing};
 use crate::secret::BearerToken;
 
 /// How long a token counts. Clients assume at least 60 s; docker uses one token for a whole push and
@@ -36,7 +37,27 @@ pub struct Claims {
     /// Whose it is.
     pub actor: Actor,
     /// What it covers.
-    pub access: Vec<Scope>,
+    pub access: Arc<[Scope]>,
+    /// The API key that it was given for.
+    pub key: Option<Arc<KeyHolder>>,
+}
+
+/// What a token says, as long as its time is now and everybody whom it names is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) actor: Actor,
+    pub(crate) access: Arc<[Scope]>,
+    pub(crate) key: Option<KeyInToken>,
+    /// In seconds since 1970.
+    not_before: u64,
+    expires: u64,
+}
+
+/// A key by its number, and how far it was narrowed: the rest is looked up, as it may be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyInToken {
+    pub(crate) id: KeyId,
+    pub(crate) narrowings: Arc<[Narrowing]>,
 }
 
 /// Why a token doesn't count.
@@ -54,6 +75,8 @@ pub enum TokenProblem {
     Garbled,
     /// It is valid and its user is gone.
     UserGone,
+    /// It is valid and the API key that it was given for isn't.
+    Key(KeyProblem),
 }
 
 /// Makes and reads tokens.
@@ -121,6 +144,7 @@ impl TokenProblem {
             TokenProblem::OtherService => "the token was made for another service: fetch a new one",
             TokenProblem::Garbled => "the token can't be read: it was not made by this registry",
             TokenProblem::UserGone => "the token's user is no longer a user of this registry",
+            TokenProblem::Key(problem) => problem.message(),
         }
     }
 }
@@ -137,8 +161,13 @@ impl Tokens {
         &self.service
     }
 
-    /// A token for this actor that covers this much.
-    pub(crate) fn issue(&self, actor: &Actor, access: &[Scope]) -> Result<Issued, AuthError> {
+    /// A token for this actor, who may have shown a key, that covers this much.
+    pub(crate) fn issue(
+        &self,
+        actor: &Actor,
+        key: Option<&KeyHolder>,
+        access: &[Scope],
+    ) -> Result<Issued, AuthError> {
         let now = unix_seconds((self.clock)());
         let claims = WireClaims {
             iss: self.service.clone(),
@@ -151,6 +180,7 @@ impl Tokens {
             nbf: now,
             exp: now.saturating_add(VALIDITY.as_secs()),
             access: access.iter().filter_map(WireAccess::of).collect(),
+            key: key.map(WireKey::of),
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key.encoding)
             .map_err(|error| AuthError::Broken { doing: "signing a token", source: Box::new(error) })?;
@@ -158,24 +188,35 @@ impl Tokens {
     }
 
     /// What the token says, if it is one of ours and its time is now.
-    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
+    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Content, TokenProblem> {
+        let content = self.read(token)?;
+        let now = unix_seconds((self.clock)());
+        if now > content.expires.saturating_add(LEEWAY.as_secs()) {
+            return Err(TokenProblem::Expired);
+        }
+        if now.saturating_add(LEEWAY.as_secs()) < content.not_before {
+            return Err(TokenProblem::NotYetValid);
+        }
+        Ok(content)
+    }
+
+    fn read(&self, token: &BearerToken) -> Result<Content, TokenProblem> {
         let claims =
             jsonwebtoken::decode::<WireClaims>(token.expose(), &self.key.decoding, &self.validation())
                 .map_err(|error| problem_of(error.kind()))?
                 .claims;
-        let now = unix_seconds((self.clock)());
-        if now > claims.exp.saturating_add(LEEWAY.as_secs()) {
-            return Err(TokenProblem::Expired);
-        }
-        if now.saturating_add(LEEWAY.as_secs()) < claims.nbf {
-            return Err(TokenProblem::NotYetValid);
-        }
         let actor = if claims.sub.is_empty() {
             Actor::Anonymous
         } else {
             Actor::User(Arc::from(claims.sub.as_str()))
         };
-        Ok(Claims { actor, access: claims.access.iter().filter_map(WireAccess::scope).collect() })
+        Ok(Content {
+            actor,
+            access: claims.access.iter().filter_map(WireAccess::scope).collect(),
+            key: claims.key.map(WireKey::read).transpose()?,
+            not_before: claims.nbf,
+            expires: claims.exp,
+        })
     }
 
     /// The times are left to us, because jsonwebtoken asks the system's clock.
@@ -209,6 +250,33 @@ struct WireClaims {
     nbf: u64,
     exp: u64,
     access: Vec<WireAccess>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<WireKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireKey {
+    id: String,
+    narrowed: Vec<String>,
+}
+
+impl WireKey {
+    fn of(holder: &KeyHolder) -> WireKey {
+        WireKey {
+            id: holder.record().id.to_string(),
+            narrowed: holder.narrowings().iter().map(Narrowing::to_string).collect(),
+        }
+    }
+
+    /// A narrowing of a later Larder can't be left out: the token then counts for nothing.
+    fn read(self) -> Result<KeyInToken, TokenProblem> {
+        let garbled = |()| TokenProblem::Garbled;
+        let narrowings = self.narrowed.iter().map(|text| text.parse()).collect::<Result<Vec<_>, ()>>();
+        Ok(KeyInToken {
+            id: self.id.parse().map_err(|_| TokenProblem::Garbled)?,
+            narrowings: narrowings.map_err(garbled)?.into(),
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]

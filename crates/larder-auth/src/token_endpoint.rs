@@ -8,16 +8,18 @@ use std::sync::Arc;
 use larder_oci::{Actor, Resource, Scope};
 use tracing::debug;
 
-use crate::clock::rfc3339;
+use crate::clock::{Clock, rfc3339};
 use crate::credentials::Credentials;
 use crate::error::AuthError;
+use crate::gate::{Proven, prove};
 use crate::htpasswd::shorten;
+use crate::keys::{KeyHolder, Keys};
 use crate::origin::Origin;
-use crate::passwords::{Passwords, Verdict};
+use crate::passwords::Passwords;
 use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
 use crate::secret::{BearerToken, Password};
-use crate::token::{Claims, TokenProblem, Tokens, VALIDITY};
+use crate::token::{Claims, Content, KeyInToken, TokenProblem, Tokens, VALIDITY};
 
 /// The most scopes that one request is granted. docker asks for five at most, BuildKit for one per base
 /// image; a token for more would be too long for the headers that proxies let through.
@@ -27,7 +29,9 @@ pub(crate) const MOST_SCOPES: usize = 32;
 pub struct TokenEndpoint {
     tokens: Tokens,
     passwords: Arc<Passwords>,
+    keys: Arc<Keys>,
     policy: CurrentPolicy,
+    clock: Clock,
 }
 
 /// What a client asks for.
@@ -108,8 +112,17 @@ impl TokenRequest {
 }
 
 impl TokenEndpoint {
-    pub(crate) fn new(tokens: Tokens, passwords: Arc<Passwords>, policy: CurrentPolicy) -> TokenEndpoint {
-        TokenEndpoint { tokens, passwords, policy }
+    pub(crate) fn new(
+        tokens: Tokens,
+        passwords: Arc<Passwords>,
+        policy: CurrentPolicy,
+        clock: Clock,
+    ) -> TokenEndpoint {
+        TokenEndpoint { tokens, passwords, keys: Arc::new(Keys::none()), policy, clock }
+    }
+
+    pub(crate) fn with_keys(self, keys: Arc<Keys>) -> TokenEndpoint {
+        TokenEndpoint { keys, ..self }
     }
 
     /// A token for what may be had of what was asked.
@@ -121,19 +134,24 @@ impl TokenEndpoint {
     pub async fn grant(&self, request: &TokenRequest, origin: &Origin) -> Result<TokenGrant, Refusal> {
         match &request.login {
             Login::Anonymous if self.policy.get().welcomes_anonymous() => {
-                self.issue(Actor::Anonymous, request)
+                self.issue(Actor::Anonymous, None, request)
             }
             Login::Anonymous => Err(Refusal::LoginNeeded),
             Login::Unusable => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
             Login::Password { user, password } => {
-                let refusal = match self.passwords.verify(user, password, origin).await {
-                    Ok(Verdict::Verified(user)) => return self.issue(Actor::User(user), request),
-                    Ok(Verdict::UnknownUser) => Refusal::unknown_user(user),
-                    Ok(Verdict::WrongPassword) => Refusal::wrong_password(user),
-                    // A dockerd with somebody else's old password goes on pulling what anybody may.
-                    Err(error @ AuthError::TooManyGuesses { .. }) => error.into(),
-                    Err(error) => return Err(error.into()),
-                };
+                let refusal =
+                    match prove(&self.passwords, &self.keys, &self.clock, user, password, origin).await {
+                        Ok(Proven::User(user)) => return self.issue(Actor::User(user), None, request),
+                        Ok(Proven::Key(holder)) => return self.issue(holder.actor(), Some(&holder), request),
+                        // A dockerd with somebody else's old password goes on pulling what anybody may.
+                        Err(
+                            refusal @ (Refusal::UnknownUser { .. }
+                            | Refusal::WrongPassword { .. }
+                            | Refusal::Key(_)
+                            | Refusal::Failed(AuthError::TooManyGuesses { .. })),
+                        ) => refusal,
+                        Err(refusal) => return Err(refusal),
+                    };
                 self.issue_in_spite_of(refusal, user, request)
             }
         }
@@ -147,18 +165,35 @@ impl TokenEndpoint {
         &self.passwords
     }
 
-    /// The claims of a valid token whose user is still one.
-    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
-        let claims = self.tokens.verify(token)?;
-        match &claims.actor {
-            Actor::User(user) if !self.passwords.knows(user) => Err(TokenProblem::UserGone),
-            Actor::User(_) | Actor::Anonymous => Ok(claims),
-        }
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
-    fn issue(&self, actor: Actor, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
-        let granted = self.policy.get().grant(&actor, &request.scopes);
-        let issued = self.tokens.issue(&actor, &granted)?;
+    /// The claims of a valid token whose user or key is still there.
+    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
+        let Content { actor, access, key, .. } = self.tokens.verify(token)?;
+        let is_user = |name: &str| self.passwords.knows(name);
+        let key = match (key, &actor) {
+            (Some(KeyInToken { id, narrowings }), _) => {
+                let holder = self.keys.recall(id, &narrowings, is_user, &self.clock);
+                Some(holder.map_err(TokenProblem::Key)?)
+            }
+            (None, Actor::User(user)) if !is_user(user) => return Err(TokenProblem::UserGone),
+            (None, Actor::User(_) | Actor::Anonymous) => None,
+        };
+        // Whose the key is, is what the keys say now.
+        let actor = key.as_ref().map_or(actor, |holder| holder.actor());
+        Ok(Claims { actor, access, key })
+    }
+
+    fn issue(
+        &self,
+        actor: Actor,
+        key: Option<&KeyHolder>,
+        request: &TokenRequest,
+    ) -> Result<TokenGrant, Refusal> {
+        let granted = self.policy.get().grant(&actor, key, &request.scopes);
+        let issued = self.tokens.issue(&actor, key, &granted)?;
         Ok(TokenGrant {
             token: issued.token,
             expires_in_seconds: VALIDITY.as_secs(),
@@ -175,14 +210,14 @@ impl TokenEndpoint {
         request: &TokenRequest,
     ) -> Result<TokenGrant, Refusal> {
         let policy = self.policy.get();
-        let as_user = policy.grant(&Actor::User(claimed_user.into()), &request.scopes);
-        let as_anybody = policy.grant(&Actor::Anonymous, &request.scopes);
+        let as_user = policy.grant(&Actor::User(claimed_user.into()), None, &request.scopes);
+        let as_anybody = policy.grant(&Actor::Anonymous, None, &request.scopes);
         let is_login = request.scopes.is_empty();
         if is_login || as_user != as_anybody || !policy.welcomes_anonymous() {
             return Err(refusal);
         }
         debug!(%refusal, "wrong credentials ask for no more than anybody may have, and get an anonymous token");
-        self.issue(Actor::Anonymous, request)
+        self.issue(Actor::Anonymous, None, request)
     }
 }
 

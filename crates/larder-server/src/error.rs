@@ -145,6 +145,7 @@ pub(crate) fn from_refusal(refusal: &Refusal, request_id: &str) -> ApiError {
         Refusal::Failed(_) => ApiError::internal(StatusCode::INTERNAL_SERVER_ERROR, request_id),
         Refusal::UnknownUser { .. }
         | Refusal::WrongPassword { .. }
+        | Refusal::Key(_)
         | Refusal::LoginNeeded
         | Refusal::LoginUnusable
         | Refusal::HeaderGarbled

@@ -1,10 +1,12 @@
 //! The command line: Larder's own, and the forms that the image `registry:2` is started with.
 
 use clap::{Args, Parser, Subcommand};
-use larder_oci::Action;
+use larder_auth::{KeyActions, KeyScope};
+use larder_oci::{Action, RepositoryPattern};
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
+    time::Duration,
 };
 
 /// What `garbage-collect` answers until there is one.
@@ -28,6 +30,9 @@ pub(crate) enum Command {
     /// Edit the users of an htpasswd file.
     #[command(subcommand)]
     User(User),
+    /// Make and revoke API keys.
+    #[command(subcommand)]
+    Key(Key),
     /// Ask what the rules of the configuration say.
     #[command(subcommand)]
     Access(Access),
@@ -98,6 +103,65 @@ pub(crate) enum User {
         #[command(flatten)]
         users: UsersFile,
     },
+}
+
+/// `larder key`
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key and print it, once: a password for a program, with rights and an end of its own.
+    Create {
+        /// What to call it: letters, digits, `.`, `_` and `-`.
+        name: String,
+        /// What it is good for: repositories and actions, such as 'team/**:pull,push'. Can be given several times.
+        #[arg(long, value_name = "REPOSITORIES:ACTIONS", required = true)]
+        scope: Vec<KeyScope>,
+        /// Whose it is: it never does more than this user may. Without, it is a robot that rules name as key:NAME.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// How long it counts, such as 90d; for ever when left out.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// List the keys: what they are good for, until when, and when they were last used.
+    List {
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Make a key count no more, nor any token that was given for it.
+    Revoke {
+        /// The key's name, or its id.
+        key: String,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Print a key that can do less than the one on standard input. No server is asked, and nobody can undo it.
+    Narrow {
+        /// Leave it only these repositories, such as team/app. Can be given several times.
+        #[arg(long = "in", value_name = "REPOSITORIES")]
+        within: Vec<RepositoryPattern>,
+        /// Leave it only these actions, such as pull.
+        #[arg(long, value_name = "ACTIONS")]
+        may: Option<KeyActions>,
+        /// Leave it only so much time, such as 2h.
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        during: Option<Duration>,
+        /// Read the key from this file instead of standard input.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
+}
+
+/// Which registry's keys are meant.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeyPlace {
+    /// The config.yml of the registry; else the one that a start would use.
+    #[arg(long, value_name = "CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory of a registry without a config file.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// `larder access`

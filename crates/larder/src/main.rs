@@ -10,6 +10,7 @@ mod lines;
 mod notify;
 mod config;
 mod users;
+mod keys;
 mod healthcheck;
 
 use clap::Parser;
@@ -57,6 +58,10 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::Config(cli::Config::Reference) => {
             std::io::stdout().write_all(config::reference::page().as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Key(command) => {
+            keys::run(&command, environment, may_use_system_directory, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Access(command) => {

@@ -25,7 +25,7 @@ use crate::config::{
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
-use crate::{first_start, notify, telemetry};
+use crate::{first_start, keys, notify, telemetry};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -73,7 +73,9 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
-    let gate = gate(config, server.address().map_or(config.http.addr.port, |address| address.port()))?;
+    let keys = keys::open(config)?;
+    let gate = gate(config, server.address().map_or(config.http.addr.port, |address| address.port()))?
+        .with_keys(Arc::clone(&keys));
     let address = match (server.address(), &config.http.unix_socket) {
         (Some(address), _) => address.to_string(),
         (None, Some(path)) => path.display().to_string(),
@@ -109,6 +111,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     }
     // Cancelled when the last request has been answered: until then there may be events to take in.
     let all_answered = CancellationToken::new();
+    let uses = tokio::spawn(keys::keep_last_uses(keys, keys::uses_path(config), all_answered.clone()));
     let delivery = notifications.clone().map(|each| tokio::spawn(each.deliver(all_answered.clone())));
     tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.writer().clone()]));
     let drain = config.http.drain_timeout;
@@ -124,6 +127,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     let served = server.serve(app, stop, drain).await;
     maintenance.await?;
     all_answered.cancel();
+    uses.await?;
     if let Some(delivery) = delivery {
         delivery.await?;
     }

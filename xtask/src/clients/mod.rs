@@ -232,7 +232,7 @@ fn mixed_world(
     let sections = world::sections(ring)?;
     let plan = Plan { sections: &sections, ..Plan::open(Program::Larder, &data) };
     let Some(server) = report.step("registry", "starts", || plan.start(ring, "world")) else { return Ok(()) };
-    let robot = world::robot();
+    let robot = world::robot(&data)?;
     let stage = Stage { ring, server: &server, engines, layouts, title: "world" };
     each_client(&mut World { stage: &stage, report, chosen, robot: &robot });
     world::catalogs(report, &server, &robot);

@@ -9,8 +9,11 @@
 //!
 //! Each client does what it may, and where it may not, it says so in words that tell the reason.
 
+use std::path::Path;
+
 use super::{Account, Attempt, Client, Session, Stage, pulled_is};
-use crate::failure::{Context, Result, fail, same};
+use crate::dist;
+use crate::failure::{Context, Failure, Result, fail, same};
 use crate::places::Ring;
 use crate::process::Run;
 use crate::report::Report;
@@ -18,13 +21,13 @@ use crate::server::Server;
 
 const ALICE: (&str, &str) = ("alice", "alice:has a colon");
 const BOB: (&str, &str) = ("bob", "builder");
-/// A robot of a build, with an account of its own.
-const ROBOT: (&str, &str) = ("robot", "k9:woof");
+/// A robot of a build, which has an API key and no account.
+const ROBOT: &str = "robot";
 
 /// The sections of the world's config.yml. The users are in a file, as registry:2's are.
 pub(super) fn sections(ring: &Ring) -> Result<String> {
     let mut users = String::new();
-    for (user, password) in [ALICE, BOB, ROBOT] {
+    for (user, password) in [ALICE, BOB] {
         users.push_str(&Run::new("htpasswd").args(["-n", "-B", "-C", "5", "-b", user, password]).ok()?);
     }
     let users = ring.write("world.htpasswd", users)?;
@@ -40,17 +43,26 @@ access:
     - {{who: anonymous, may: pull, in: \"public/**\"}}
     - {{who: team, may: [pull, push], in: [\"public/**\", \"team/**\"]}}
     - {{who: {bob}, may: pull, in: \"team/**\"}}
-    - {{who: {robot}, may: [pull, push], in: \"robots/**\"}}
+    - {{who: \"key:{robot}\", may: [pull, push], in: \"robots/**\"}}
 ",
         users.display(),
         alice = ALICE.0,
         bob = BOB.0,
-        robot = ROBOT.0,
+        robot = ROBOT,
     ))
 }
 
-pub(super) fn robot() -> Account {
-    Account::new(ROBOT.0, ROBOT.1)
+/// Makes the robot's key, and narrows it as its holder would; any user name goes with it.
+pub(super) fn robot(data: &Path) -> Result<Account> {
+    let larder = || Ok::<_, Failure>(Run::new(dist::release()?));
+    let key = larder()?
+        .args(["key", "create", ROBOT, "--scope", "robots/**:all", "--scope", "public/**:pull"])
+        .args(["--scope", "team/**:all", "--expires", "1h", "--data"])
+        .arg(data)
+        .ok()?;
+    let narrow = ["key", "narrow", "--in", "robots/**", "--in", "public/**", "--may", "pull,push"];
+    let narrowed = larder()?.args(narrow).stdin(key).ok()?;
+    Ok(Account::new("whoever", narrowed.trim()))
 }
 
 impl Stage<'_> {

@@ -1,3 +1,5 @@
+mod keys;
+
 use std::time::Duration;
 
 use base64::Engine as _;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use larder_oci::{Action, Actor, RepoName, Resource};
 
 use super::glob::Glob;
+use crate::keys::{KEY_PREFIX, KeyHolder};
 use crate::users::Users;
 
 /// One rule.
@@ -84,6 +85,8 @@ pub(super) struct RuleBook {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     user: Option<Arc<str>>,
+    /// The key that is shown, as the rules name it.
+    key: Option<Arc<str>>,
     groups: BTreeSet<Arc<str>>,
 }
 
@@ -100,7 +103,7 @@ impl Rule {
             Who::Anonymous => true,
             Who::Authenticated => standing.user.is_some(),
             Who::Group(name) => standing.groups.contains(name),
-            Who::User(name) => standing.user.as_ref() == Some(name),
+            Who::User(name) => standing.user.as_ref() == Some(name) || standing.key.as_ref() == Some(name),
         })
     }
 
@@ -144,7 +147,7 @@ impl RuleBook {
     /// In which groups the actor is, as of now.
     pub(super) fn standing(&self, actor: &Actor) -> Standing {
         let Actor::User(user) = actor else {
-            return Standing { user: None, groups: BTreeSet::new() };
+            return Standing { user: None, key: None, groups: BTreeSet::new() };
         };
         let by_file = self.groups.values().any(|group| matches!(group, Group::File(_)));
         // The files are only looked at where the answer depends on them.
@@ -154,7 +157,17 @@ impl RuleBook {
             Group::File(path) => file == Some(path.as_path()),
         };
         let groups = self.groups.iter().filter(|(_, group)| is_in(group)).map(|(name, _)| Arc::clone(name));
-        Standing { user: Some(Arc::clone(user)), groups: groups.collect() }
+        Standing { user: Some(Arc::clone(user)), key: None, groups: groups.collect() }
+    }
+
+    /// The same, for whoever shows this key of his: what rules say of the key concerns him as well.
+    pub(super) fn standing_with_key(&self, actor: &Actor, key: &KeyHolder) -> Standing {
+        let name = key.name_in_rules();
+        let of_key = self.standing(&Actor::User(Arc::clone(&name)));
+        let mut standing = self.standing(actor);
+        standing.groups.extend(of_key.groups);
+        standing.key = Some(name);
+        standing
     }
 
     /// What the rules say.
@@ -248,7 +261,10 @@ impl RuleBook {
             }
             Group::File(_) => Vec::new(),
         });
-        in_rules.chain(in_groups).filter(|(_, name)| self.users.file_of(name).is_none()).collect()
+        in_rules
+            .chain(in_groups)
+            .filter(|(_, name)| !name.starts_with(KEY_PREFIX) && self.users.file_of(name).is_none())
+            .collect()
     }
 }
 

@@ -20,7 +20,7 @@ fn scope(text: &str) -> Scope {
 }
 
 fn token(actor: Actor, access: &[&str]) -> Identity {
-    Identity::Token(Claims { actor, access: access.iter().copied().map(scope).collect() })
+    Identity::Token(Claims { actor, access: access.iter().copied().map(scope).collect(), key: None })
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_is_granted_of_what_is_asked() {
     for (mode, actor, asked, granted) in table {
         let asked: Vec<Scope> = asked.iter().copied().map(scope).collect();
         let found: Vec<String> =
-            Policy::new(mode).grant(&actor, &asked).iter().map(Scope::to_string).collect();
+            Policy::new(mode).grant(&actor, None, &asked).iter().map(Scope::to_string).collect();
         assert_eq!(found, granted, "{mode:?} {actor} {asked:?}");
     }
 }
@@ -226,7 +226,7 @@ proptest! {
     ) {
         let policy = Policy::new(mode);
         let actor = if is_user { bob() } else { Actor::Anonymous };
-        let granted = policy.grant(&actor, &asked);
+        let granted = policy.grant(&actor, None, &asked);
         for Scope { resource, actions } in &granted {
             prop_assert!(!actions.is_empty());
             for &action in actions {
@@ -237,6 +237,6 @@ proptest! {
         }
         let resources: BTreeSet<_> = granted.iter().map(|scope| &scope.resource).collect();
         prop_assert_eq!(resources.len(), granted.len(), "one scope for each resource");
-        prop_assert_eq!(policy.grant(&actor, &granted), granted, "asking for a grant gives it");
+        prop_assert_eq!(policy.grant(&actor, None, &granted), granted, "asking for a grant gives it");
     }
 }

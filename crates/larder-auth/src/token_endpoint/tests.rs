@@ -6,7 +6,7 @@ use crate::token::SigningKey;
 fn endpoint(home: &Home, mode: Mode) -> TokenEndpoint {
     let clock = HandClock::at_noon();
     let tokens = Tokens::new("larder".into(), SigningKey::from([7; 32]), clock.clock());
-    TokenEndpoint::new(tokens, home.passwords(&clock), Policy::new(mode).into())
+    TokenEndpoint::new(tokens, home.passwords(&clock), Policy::new(mode).into(), clock.clock())
 }
 
 fn password(user: &str, password: &str) -> Login {
@@ -19,7 +19,7 @@ async fn outcome(endpoint: &TokenEndpoint, login: Login, scopes: &[&str]) -> (St
     match endpoint.grant(&request, &at_home()).await {
         Ok(grant) => {
             let claims = endpoint.verify(&grant.token).unwrap();
-            assert_eq!((&claims.actor, &claims.access), (&grant.actor, &grant.granted));
+            assert_eq!((&claims.actor, &*claims.access), (&grant.actor, &*grant.granted));
             (grant.actor.to_string(), grant.granted.iter().map(Scope::to_string).collect())
         }
         Err(refusal) => (refusal.to_string(), Vec::new()),

@@ -75,6 +75,25 @@ fn lines_and_what_they_mean() {
             "larder user list --data /d",
             Command::User(User::List { users: UsersFile { file: None, data: Some("/d".into()) } }),
         ),
+        (
+            "larder key create ci --scope team/**:pull,push --scope base:pull --user ada --expires 90d --config c",
+            Command::Key(Key::Create {
+                name: "ci".to_owned(),
+                scope: vec!["team/**:pull,push".parse().unwrap(), "base:pull".parse().unwrap()],
+                user: Some("ada".to_owned()),
+                expires: Some(Duration::from_secs(90 * 24 * 3600)),
+                place: KeyPlace { config: Some("c".into()), data: None },
+            }),
+        ),
+        (
+            "larder key narrow --in team/app --may pull --for 2h",
+            Command::Key(Key::Narrow {
+                within: vec!["team/app".parse().unwrap()],
+                may: Some("pull".parse().unwrap()),
+                during: Some(Duration::from_secs(7200)),
+                key_file: None,
+            }),
+        ),
     ] {
         assert_eq!(parse(line).unwrap_or_else(|error| panic!("{line}: {error}")), expected, "{line}");
     }
@@ -88,6 +107,11 @@ fn lines_that_are_refused() {
         ("larder user add ada --password-stdin --password-file p", ErrorKind::ArgumentConflict),
         ("larder user list --file f --data d", ErrorKind::ArgumentConflict),
         ("larder user add", ErrorKind::MissingRequiredArgument),
+        ("larder key create ci", ErrorKind::MissingRequiredArgument),
+        ("larder key create ci --scope team/**", ErrorKind::ValueValidation),
+        ("larder key create ci --scope team/**:fly", ErrorKind::ValueValidation),
+        ("larder key narrow --may fly", ErrorKind::ValueValidation),
+        ("larder key list --config c --data d", ErrorKind::ArgumentConflict),
         ("larder frobnicate", ErrorKind::InvalidSubcommand),
     ] {
         assert_eq!(parse(line).map_err(|error| error.kind()), Err(expected), "{line}");

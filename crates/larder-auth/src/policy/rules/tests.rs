@@ -163,7 +163,7 @@ fn rules_that_welcome_anybody_call_for_tokens() {
     ]);
     assert!(mixed().welcomes_anonymous());
     assert!(!only_users.welcomes_anonymous() && !forbidding.welcomes_anonymous());
-    let token = |actor| Identity::Token(Claims { actor, access: vec![] });
+    let token = |actor| Identity::Token(Claims { actor, access: [].into(), key: None });
     let base = |policy: &Policy, identity| policy.base(&identity).err().map(|denied| denied.remedy);
     assert_eq!(base(&mixed(), Identity::Anonymous), Some(Remedy::LogIn));
     assert_eq!(base(&mixed(), token(Actor::Anonymous)), None);

@@ -5,6 +5,7 @@ use tracing::{Event, Level, Metadata as EventMetadata, Subscriber};
 
 use super::*;
 use crate::testing::{Home, USERS};
+use crate::users_file::{LARGEST_FILE_BYTES, UsersFile};
 
 const BOB: &str = "bob:$2y$04$VMVseOXacx7aBW7FmNcUSeoEQczfRUS/8nxWLBLrlPccMmOjKy1My\n";
 
@@ -52,10 +53,10 @@ fn a_file_that_can_not_stand_keeps_the_server_from_starting() {
     let error = UsersFile::open(home.users_path()).unwrap_err();
     assert!(matches!(error, AuthError::UsersFileMistaken { .. }), "{error}");
     let error = UsersFile::open(home.users_path().with_file_name("missing")).unwrap_err();
-    assert!(matches!(error, AuthError::UsersFileUnreadable { .. }), "{error}");
+    assert!(matches!(error, AuthError::FileUnreadable { .. }), "{error}");
     assert!(error.to_string().contains("missing"), "{error}");
     let error = UsersFile::open(home.users_path().parent().unwrap()).unwrap_err();
-    assert!(matches!(error, AuthError::UsersFileUnreadable { .. }), "{error}");
+    assert!(matches!(error, AuthError::FileUnreadable { .. }), "{error}");
 }
 
 #[test]
