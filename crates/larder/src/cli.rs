@@ -66,8 +66,19 @@ pub(crate) struct Serve {
 /// `larder config`
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Config {
+    /// Check the configuration; prints every value that is in force and where it comes from, secrets masked. Exits with
+    /// 1 and all the mistakes, if there are any.
+    Check {
+        /// The config.yml that is meant; else the one that a start would use.
+        config: Option<PathBuf>,
+        /// The data directory of a start without a config file.
+        #[arg(long, value_name = "DIR", conflicts_with = "config")]
+        data: Option<PathBuf>,
+    },
     /// Print the reference of all keys, in Markdown.
     Reference,
+    /// Print a JSON Schema of config.yml, for editors.
+    Schema,
 }
 
 /// `larder user`

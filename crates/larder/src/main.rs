@@ -9,6 +9,7 @@ mod telemetry;
 mod lines;
 mod notify;
 mod config;
+mod explain;
 mod users;
 mod keys;
 mod healthcheck;
@@ -16,7 +17,7 @@ mod healthcheck;
 use clap::Parser;
 use cli::{Command, CommandLine};
 use config::{Environment, Source};
-use std::{error::Error, io::Write as _, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 /// Gives memory back to the system after a peak, and is quick in a static binary, where glibc's own is neither.
 #[global_allocator]
@@ -28,13 +29,7 @@ fn main() -> ExitCode {
     match run(line.command, &std::env::vars_os().collect()) {
         Ok(code) => code,
         Err(error) => {
-            let mut cause: Option<&dyn Error> = Some(error.as_ref());
-            let mut words = Vec::new();
-            while let Some(error) = cause {
-                words.push(error.to_string());
-                cause = error.source();
-            }
-            eprintln!("{}", words.join(": "));
+            eprintln!("{}", explain::with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -56,10 +51,13 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::User(user) => {
             Ok(users::run(&user, environment, may_use_system_directory, &mut std::io::stdout())?)
         }
-        Command::Config(cli::Config::Reference) => {
-            std::io::stdout().write_all(config::reference::page().as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Config(command) => explain::run(
+            &command,
+            environment,
+            may_use_system_directory,
+            &mut std::io::stdout(),
+            &mut std::io::stderr(),
+        ),
         Command::Key(command) => {
             keys::run(&command, environment, may_use_system_directory, &mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)

@@ -405,10 +405,7 @@ impl<'a> Reader<'a> {
         }
         let fields = self.set_value("log.fields").map(Value::entries).unwrap_or_default();
         Log {
-            level: self
-                .word("log.level", &levels)
-                .or_else(|| self.word("loglevel", &levels))
-                .unwrap_or(Level::Info),
+            level: self.word("log.level", &levels).unwrap_or(Level::Info),
             formatter: self.word("log.formatter", &formatters).unwrap_or(Formatter::Text),
             fields: fields.iter().map(|entry| (entry.key.clone(), entry.value.flow_text())).collect(),
             access_log_disabled: self.boolean("log.accesslog.disabled", false),

@@ -121,12 +121,14 @@ pub(super) struct Slot {
     pub(super) path: String,
     pub(super) kind: Kind,
     pub(super) status: Status,
+    /// Whether the texts below are headers that may hold passwords.
+    pub(super) holds_secrets: bool,
 }
 
 impl Slot {
     /// The whole configuration.
     pub(super) fn root() -> Self {
-        Self { path: String::new(), kind: Section, status: Status::Works }
+        Self { path: String::new(), kind: Section, status: Status::Works, holds_secrets: false }
     }
 
     /// The keys known below this place.
@@ -179,13 +181,14 @@ impl Slot {
     }
 
     fn inside(&self, suffix: &str, kind: Kind) -> Self {
-        Self { path: format!("{}{suffix}", self.path), kind, status: self.status }
+        let holds_secrets = self.holds_secrets || self.kind == Kind::SecretHeaders;
+        Self { path: format!("{}{suffix}", self.path), kind, status: self.status, holds_secrets }
     }
 }
 
 impl From<&Key> for Slot {
     fn from(key: &Key) -> Self {
-        Self { path: key.path.to_owned(), kind: key.kind, status: key.status }
+        Self { path: key.path.to_owned(), kind: key.kind, status: key.status, holds_secrets: false }
     }
 }
 

@@ -21,6 +21,7 @@ use std::{
 mod access;
 mod build;
 mod check;
+mod effective;
 mod environment;
 mod keys;
 mod nearest;
@@ -28,6 +29,7 @@ mod overlay;
 pub(crate) mod reference;
 mod report;
 mod scalar;
+pub(crate) mod schema;
 mod secrets;
 mod typed;
 mod value;
@@ -61,7 +63,7 @@ enum Start<'a> {
 }
 
 /// A configuration that can be started from, and what the operator should know about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// The configuration.
     pub(crate) config: Config,
@@ -71,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) notes: Vec<String>,
     /// The files that were read for secrets, apart from the config file.
     pub(crate) secret_files: Vec<PathBuf>,
+    /// What it was made of.
+    tree: Value,
 }
 
 /// Reads what the source names and lays the environment over it.
@@ -166,8 +170,10 @@ fn finish(
     expand_short_forms(&mut root);
     let secret_files = secrets::read(&mut root, &mut report);
     check::check(&root, &mut report);
+    use_new_names(&mut root);
     let config = build::build(&root, start, &mut report);
-    report.finish().map(|Remarks { warnings, notes }| Loaded { config, warnings, notes, secret_files })
+    let Remarks { warnings, notes } = report.finish()?;
+    Ok(Loaded { config, warnings, notes, secret_files, tree: root })
 }
 
 /// `storage: inmemory` is `storage: {inmemory: }`, and `auth: NONE` is `auth: {none: }`.
@@ -184,6 +190,26 @@ fn expand_short_forms(root: &mut Value) {
     }
 }
 
+/// `loglevel` is `log.level`, unless that is there too.
+fn use_new_names(root: &mut Value) {
+    let Content::Map(entries) = &mut root.content else { return };
+    let Some(old) = entries.iter().position(|entry| entry.key == "loglevel") else { return };
+    let old = entries.remove(old);
+    let log = match entries.iter().position(|entry| entry.key == "log") {
+        Some(index) => entries.get_mut(index),
+        None => {
+            let value = Value::null(old.origin.clone());
+            entries.push(Entry { key: "log".to_owned(), origin: old.origin.clone(), value });
+            entries.last_mut()
+        }
+    };
+    let Some(keys) = log.and_then(|log| log.value.entries_mut()) else { return };
+    if !keys.iter().any(|key| key.key == "level" && !key.value.is_unset()) {
+        keys.retain(|key| key.key != "level");
+        keys.push(Entry { key: "level".to_owned(), ..old });
+    }
+}
+
 /// What a `config.yml` would say that is the built-in configuration; the root directory is a matter of [`build`].
 fn builtin_tree() -> Value {
     let text = |text: &str| Value::text(text, Origin::Default);
@@ -194,6 +220,7 @@ fn builtin_tree() -> Value {
         content(Content::Map(entries.into_iter().map(entry).collect()))
     };
     map(vec![
+        ("version", text(VERSION)),
         (
             "storage",
             map(vec![("filesystem", map(Vec::new())), ("delete", map(vec![("enabled", text("true"))]))]),

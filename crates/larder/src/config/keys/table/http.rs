@@ -22,7 +22,7 @@ const NO_ACME: Status = NotYet(
     "Larder can't obtain certificates, and without one it would serve plain HTTP; use certificate and key.",
 );
 /// `Network::private()` of larder-server.
-const PRIVATE: &str = "[127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, '::1/128', 'fc00::/7', 'fe80::/10']";
+const PRIVATE: &str = "[127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, \"::1/128\", fc00::/7, fe80::/10]";
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
