@@ -29,7 +29,7 @@ pub struct UpstreamPlace {
 }
 
 /// How an upstream is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// How long the answer to "what does this tag mean" counts: the first rule that fits.
     pub freshness: Vec<FreshnessRule>,
@@ -50,7 +50,7 @@ pub struct UpstreamSettings {
 }
 
 /// How long the answer about some tags counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreshnessRule {
     /// The repositories, by their names here; `None`: all.
     pub repositories: Option<RepositoryPattern>,

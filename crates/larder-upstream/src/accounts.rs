@@ -1,4 +1,4 @@
-//! Whom we are at an upstream: users and passwords from the configuration, from files, or from a credential helper.
+//! Whom we are at an upstream: users and passwords from the configuration, from docker's, or from a credential helper.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -88,9 +88,7 @@ impl Account {
     pub(crate) fn label(&self) -> String {
         match self.settings.as_ref().map(|settings| &settings.source) {
             None => "anonymous".to_owned(),
-            Some(
-                CredentialSource::Password { username, .. } | CredentialSource::PasswordFile { username, .. },
-            ) => username.clone(),
+            Some(CredentialSource::Password { username, .. }) => username.clone(),
             Some(CredentialSource::DockerConfig { path }) => format!("as in {}", path.display()),
             Some(CredentialSource::Helper { command, .. }) => format!("of {}", command.display()),
         }
@@ -123,9 +121,7 @@ impl Account {
             CredentialSource::Password { username, password } => {
                 return Ok(password_of(username, password.clone()));
             }
-            CredentialSource::PasswordFile { path, .. } | CredentialSource::DockerConfig { path } => {
-                (Some(path), None)
-            }
+            CredentialSource::DockerConfig { path } => (Some(path), None),
             CredentialSource::Helper { lifetime, .. } => (None, *lifetime),
         };
         let mut kept = self.kept.lock().await;
@@ -139,10 +135,6 @@ impl Account {
             return Ok(kept.credentials.clone());
         }
         let credentials = match &settings.source {
-            CredentialSource::PasswordFile { username, path } => password_of(
-                username,
-                Secret::from(read(path).await?.trim_end_matches(['\r', '\n']).to_owned()),
-            ),
             CredentialSource::DockerConfig { path } => of_docker_config(path, &read(path).await?, host)?,
             CredentialSource::Helper { command, .. } => ask_helper(command, host).await?,
             CredentialSource::Password { username, password } => password_of(username, password.clone()),

@@ -67,6 +67,13 @@ pub const KNOWN: [KnownRegistry; 7] = [
     },
 ];
 
+impl KnownRegistry {
+    /// The registry that answers at this host.
+    pub fn at(host: &str) -> Option<&'static KnownRegistry> {
+        KNOWN.iter().find(|each| each.url.strip_prefix("https://") == Some(host))
+    }
+}
+
 /// The registry of this name.
 pub fn known(name: &str) -> Option<&'static KnownRegistry> {
     KNOWN.iter().find(|each| each.name == name || each.also.contains(&name))

@@ -8,7 +8,7 @@ use crate::known::Quirks;
 use crate::secret::Secret;
 
 /// What the operator says of one upstream's connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Its name, for messages and metrics.
     pub name: String,
@@ -35,7 +35,7 @@ pub struct Settings {
 }
 
 /// One account at an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
     /// The repositories that it is for, by their names there. Empty: those that no other account is for.
     pub repositories: Vec<RepositoryPattern>,
@@ -47,7 +47,7 @@ pub struct AccountSettings {
 }
 
 /// Where an account's user and password are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// In the configuration.
     Password {
@@ -55,13 +55,6 @@ pub enum CredentialSource {
         username: String,
         /// The password.
         password: Secret,
-    },
-    /// The password is a file's content, read again when it changes.
-    PasswordFile {
-        /// The user.
-        username: String,
-        /// The file.
-        path: PathBuf,
     },
     /// In docker's `config.json`, or a Kubernetes pull secret, read again when it changes.
     DockerConfig {
@@ -78,7 +71,7 @@ pub enum CredentialSource {
 }
 
 /// A proxy's URL. May hold a password: it is never shown.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(pub(crate) String);
 
 impl From<String> for ProxyUrl {

@@ -8,6 +8,7 @@ mod first_start;
 mod telemetry;
 mod lines;
 mod notify;
+mod upstreams;
 mod config;
 mod explain;
 mod users;

@@ -19,6 +19,7 @@ use crate::config::{self, Config, Environment, Source};
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
+use crate::upstreams;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -163,6 +164,15 @@ impl Reloader {
         {
             tracing::error!(%error, "the rules in access are not taken up; those from before stay in force");
             new.access.clone_from(&self.told.config.access);
+        }
+        if self.told.config.upstreams != new.upstreams {
+            match upstreams::upstreams(&new) {
+                Ok(upstreams) => self.handles.registry.set_upstreams(upstreams),
+                Err(error) => {
+                    tracing::error!(%error, "the upstreams are not taken up; those from before stay in force");
+                    new.upstreams.clone_from(&self.told.config.upstreams);
+                }
+            }
         }
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);

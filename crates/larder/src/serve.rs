@@ -25,7 +25,7 @@ use crate::config::{
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
-use crate::{first_start, keys, notify, telemetry};
+use crate::{first_start, keys, notify, telemetry, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -71,6 +71,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     let disk = Arc::new(Disk::open(root)?);
     let notifications = notify::open(config, &disk)?;
     let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
+    registry.set_upstreams(upstreams::upstreams(config)?);
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let keys = keys::open(config)?;

@@ -47,17 +47,19 @@ fn an_account_that_is_meant_for_a_repository_goes_before_the_general_ones() {
 }
 
 #[tokio::test]
-async fn a_password_file_is_read_again_when_it_changes() {
+async fn dockers_config_is_read_again_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("password");
-    put(&path, "first\n");
-    let account =
-        account(&[], CredentialSource::PasswordFile { username: "ci".to_owned(), path: path.clone() });
-    assert_eq!(account.credentials("x").await.unwrap(), expect("ci", "first"));
-    put(&path, "second one\n");
-    assert_eq!(account.credentials("x").await.unwrap(), expect("ci", "second one"));
+    let path = directory.path().join("config.json");
+    let with = |password: &str| {
+        format!(r#"{{"auths": {{"x.example": {{"username": "ci", "password": "{password}"}}}}}}"#)
+    };
+    put(&path, &with("first"));
+    let account = account(&[], CredentialSource::DockerConfig { path: path.clone() });
+    assert_eq!(account.credentials("x.example").await.unwrap(), expect("ci", "first"));
+    put(&path, &with("second one"));
+    assert_eq!(account.credentials("x.example").await.unwrap(), expect("ci", "second one"));
     drop(directory);
-    let error = account.credentials("x").await.unwrap_err();
+    let error = account.credentials("x.example").await.unwrap_err();
     assert!(matches!(error, AccountError::File { .. }), "{error}");
 }
 

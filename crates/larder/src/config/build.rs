@@ -24,6 +24,7 @@ use std::{
 
 mod health;
 mod serving;
+mod upstreams;
 
 /// registry:2's port, which its shipped configuration names.
 const DEFAULT_PORT: u16 = 5000;
@@ -51,6 +52,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         access: reader.access(start),
         log: reader.log(),
         notifications: reader.notifications(),
+        upstreams: reader.upstreams(),
         health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),

@@ -53,6 +53,9 @@ const TEXT_BYTES_LIMIT: usize = 4 << 20;
 /// The only version of the format that there has ever been.
 const VERSION: &str = "0.1";
 
+/// What nearly every image of a home or a cluster comes from.
+const UPSTREAMS_OF_A_START_WITHOUT_A_FILE: [&str; 4] = ["docker.io", "ghcr.io", "quay.io", "registry.k8s.io"];
+
 /// What the tree was before the environment was laid over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start<'a> {
@@ -234,6 +237,15 @@ fn builtin_tree() -> Value {
                     map(vec![("X-Content-Type-Options", content(Content::List(vec![text("nosniff")])))]),
                 ),
             ]),
+        ),
+        (
+            "upstreams",
+            content(Content::List(
+                UPSTREAMS_OF_A_START_WITHOUT_A_FILE
+                    .iter()
+                    .map(|name| map(vec![("name", text(name))]))
+                    .collect(),
+            )),
         ),
     ])
 }

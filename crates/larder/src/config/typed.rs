@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 use larder_auth::{Group, Rule};
+use larder_oci::RepoName;
 use larder_server::{CheckUrl, CipherSuite, Limits, Network};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// Who is told of pushes, pulls and deletions; absent when nobody is.
     pub(crate) notifications: Option<Notifications>,
+    /// The registries that are fetched from, each with a name and a prefix of its own.
+    pub(crate) upstreams: Vec<Upstream>,
     /// What has to be well for requests to be answered.
     pub(crate) health: Vec<HealthCheck>,
     /// The most repositories that one page of the catalog may hold; at least 1.
@@ -260,6 +263,25 @@ impl fmt::Debug for NotificationEndpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("NotificationEndpoint").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// An item of `upstreams`, or `proxy`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    /// What its images' names begin with here; without it, it has all names that no other has.
+    pub(crate) prefix: Option<RepoName>,
+    /// Whether a name of one part means `library/<name>` there.
+    pub(crate) has_library: bool,
+    /// What clients call it by `?ns=`; its name is the first.
+    pub(crate) namespaces: Vec<String>,
+    /// Names of this registry that are its own, without ports and in lower case.
+    pub(crate) host_names: Vec<String>,
+    /// A port that is its own.
+    pub(crate) addr: Option<ListenAddress>,
+    /// When it is asked.
+    pub(crate) asked: larder_core::UpstreamSettings,
+    /// How it is reached.
+    pub(crate) reached: larder_upstream::Settings,
 }
 
 /// `log`

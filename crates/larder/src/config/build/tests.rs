@@ -257,7 +257,7 @@ const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, cli
 
 #[test]
 fn every_key_that_works_changes_the_configuration() {
-    let rows = || ROWS.iter().chain(super::notifications::tests::ROWS);
+    let rows = || ROWS.iter().chain(super::notifications::tests::ROWS).chain(super::upstreams::tests::ROWS);
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");
     }
@@ -309,6 +309,7 @@ fn defaults_of_a_file_that_says_little() {
                 fields: Vec::new(),
                 access_log_disabled: false,
             },
+            upstreams: Vec::new(),
             notifications: None,
             health: Vec::new(),
             catalog_max_entries: 1000,

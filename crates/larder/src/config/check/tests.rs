@@ -122,10 +122,11 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
             "http: {secret: x, relativeurls: true}",
             vec!["\"http.secret\" has no effect, and needs none.", "\"http.relativeurls\" has no effect"],
         ),
-        ("proxy: {ttl: 1h, password: ''}", vec!["\"proxy.ttl\" has no effect"]),
+        ("proxy: {ttl: 1h, password: ''}", vec!["\"proxy.ttl\" "]),
+        ("proxy: {cachewritetimeout: 1h}", vec!["\"proxy.cachewritetimeout\" has no effect"]),
         // What would be a lie to ignore.
         ("proxy: {remoteurl: ''}", vec![]),
-        ("proxy: {remoteurl: 'https://x'}", vec!["\"proxy.remoteurl\" is not supported yet:"]),
+        ("proxy: {remoteurl: 'https://x'}", vec![]),
         ("storage: {inmemory: }", vec!["\"storage.inmemory\" is not supported yet:"]),
         ("storage: {s3: {bucket: b, region: r}}", vec!["\"storage.s3\" is not supported yet:"]),
         ("storage: {swift: {anything: [goes]}}", vec!["\"storage.swift\" is not supported yet:"]),

@@ -35,6 +35,7 @@ mod notifications;
 mod redis;
 mod health;
 mod proxy;
+mod upstreams;
 mod rest;
 
 /// Every section, in the order of the reference page.
@@ -51,6 +52,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     redis::KEYS,
     health::KEYS,
     proxy::KEYS,
+    upstreams::KEYS,
     rest::KEYS,
 ];
 

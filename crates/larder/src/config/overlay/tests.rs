@@ -173,8 +173,8 @@ fn variables_that_are_mistakes() {
              (c.yml:2:10) and \"s3\" (REGISTRY_STORAGE_S3_BUCKET)",
         ),
         (
-            vec![("REGISTRY_PROXY_REMOTEURL", "https://registry-1.docker.io")],
-            "REGISTRY_PROXY_REMOTEURL: \"proxy.remoteurl\" is not supported yet: ",
+            vec![("REGISTRY_PROXY_REMOTEURL", "registry-1.docker.io")],
+            "REGISTRY_PROXY_REMOTEURL: \"proxy.remoteurl\" can't be read as a URL: ",
         ),
     ] {
         let loaded =

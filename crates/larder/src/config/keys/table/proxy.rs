@@ -3,23 +3,22 @@
 use super::super::{
     Key,
     Kind::*,
-    Status::{self, NotYet, Unneeded, Works},
+    Status::{self, Ignored, Unneeded, Works},
 };
 use super::key;
 
-const NO_PROXY: Status =
-    NotYet("Larder can't fetch from another registry, and would answer 404 for all that it should fetch.");
-const NO_PROXY_OPTIONS: Status = Unneeded("Without proxy.remoteurl it has no effect in registry:2 either.");
+const NO_TTL: Status = Ignored("What was fetched is kept for ever.");
+const NO_TIMEOUT: Status = Unneeded("Storing what was fetched waits for nobody, and nobody for it.");
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    key("proxy", Section, Works, "", "The registry whose images are fetched and kept."),
-    key("proxy.remoteurl", Url, NO_PROXY, "", "Its address."),
-    key("proxy.username", Text, NO_PROXY_OPTIONS, "", "The user to log in with there."),
-    key("proxy.password", Secret, NO_PROXY_OPTIONS, "", "That user's password."),
-    key("proxy.ttl", Duration, NO_PROXY_OPTIONS, "", "How long what was fetched is kept."),
-    key("proxy.exec", Section, NO_PROXY_OPTIONS, "", "A program that knows user and password."),
-    key("proxy.exec.command", Text, NO_PROXY_OPTIONS, "", "The program."),
-    key("proxy.exec.lifetime", Duration, NO_PROXY_OPTIONS, "", "How long what it said holds."),
-    key("proxy.cachewritetimeout", Duration, NO_PROXY_OPTIONS, "", "How long storing what was fetched may take."),
+    key("proxy", Section, Works, "", "The registry whose images are fetched and kept. It owns all names that no item of `upstreams` has as its prefix."),
+    key("proxy.remoteurl", Url, Works, "", "Its address, such as `https://registry-1.docker.io`."),
+    key("proxy.username", Text, Works, "", "The user to log in with there; without it nobody in particular."),
+    key("proxy.password", Secret, Works, "", "That user's password."),
+    key("proxy.exec", Section, Works, "", "A program that knows user and password, instead of these two."),
+    key("proxy.exec.command", Text, Works, "", "The program: a docker credential helper, run with `get` and the host on its standard input."),
+    key("proxy.exec.lifetime", Duration, Works, "", "How long its answer counts; left out for ever, with `0s` for one use."),
+    key("proxy.ttl", Duration, NO_TTL, "", "How long what was fetched is kept after it was last pulled."),
+    key("proxy.cachewritetimeout", Duration, NO_TIMEOUT, "", "How long storing what was fetched may take."),
 ];
