@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Logged};
 use crate::body::Body;
+use crate::doors::Door;
 use crate::error::{ApiError, error_response};
 use crate::forwarded;
 use crate::health::Health;
@@ -64,6 +65,8 @@ pub struct Options {
     pub http1_only: bool,
     /// What clients may cost (`http.limits`).
     pub limits: Limits,
+    /// The ways in to upstreams' images.
+    pub doors: Vec<Door>,
     /// Who is believed about the clients behind him (`http.trustedproxies`).
     pub trusted_proxies: Vec<Network>,
 }
@@ -78,10 +81,12 @@ pub struct Observers {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) is_tls: bool,
+    /// The upstream whose own port it came to.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 impl App {

@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peer};
+use crate::doors::Door;
 use crate::linger::Lingering;
 use crate::outlet::Outlet;
 
@@ -44,6 +45,7 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
     pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) door: Option<Arc<Door>>,
     pub(crate) watcher: Watcher,
     pub(crate) stop: CancellationToken,
 }
@@ -81,7 +83,7 @@ impl Connection {
                 refuse(self.stream, TLS_PORT).await;
             }
             None => {
-                let peer = Peer { address: self.address, is_tls: false };
+                let peer = Peer { address: self.address, is_tls: false, door: self.door };
                 let outlet = Outlet::new();
                 let stream = Lingering::with_outlet(self.stream, Arc::clone(&outlet));
                 serve(self.app, peer, stream, Some(outlet), self.watcher).await;
@@ -93,7 +95,7 @@ impl Connection {
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
-                        let peer = Peer { address: self.address, is_tls: true };
+                        let peer = Peer { address: self.address, is_tls: true, door: self.door };
                         serve(self.app, peer, stream, None, self.watcher).await;
                     }
                     Ok(Err(error)) => {
@@ -145,9 +147,10 @@ where
     let asked = Arc::new(AtomicBool::new(false));
     let service = service_fn({
         let asked = Arc::clone(&asked);
+        let peer = peer.clone();
         move |request: http::Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
-            let (app, outlet) = (Arc::clone(&app), outlet.clone());
+            let (app, outlet, peer) = (Arc::clone(&app), outlet.clone(), peer.clone());
             async move { Ok::<_, std::convert::Infallible>(app.answer(peer, outlet.as_ref(), request).await) }
         }
     });

@@ -123,6 +123,7 @@ pub(crate) fn from_route(error: &RouteError) -> ApiError {
         RouteError::NotFound | RouteError::NoSuchRoute => {
             ApiError::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, detail)
         }
+        RouteError::Namespace(_) => ApiError::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, detail),
         RouteError::Encoding | RouteError::Name(_) => ApiError::bad_request(ErrorCode::NameInvalid, detail),
         RouteError::Reference(ReferenceError::Tag(_)) => ApiError::bad_request(ErrorCode::TagInvalid, detail),
         RouteError::Reference(ReferenceError::Digest(_)) | RouteError::Digest(_) => {

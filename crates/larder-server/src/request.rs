@@ -12,6 +12,7 @@ use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resour
 
 use crate::app::{App, Options, Peer};
 use crate::body::Body;
+use crate::doors::{self, Knock};
 use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
 use crate::forwarded;
 use crate::respond::{self, header};
@@ -122,7 +123,18 @@ impl Call {
         if matches!(path, "/" | "/healthz" | "/readyz") {
             return Route::parse(path);
         }
-        Route::parse(path.strip_prefix(&self.options.prefix).ok_or(RouteError::NotFound)?)
+        let path = path.strip_prefix(&self.options.prefix).ok_or(RouteError::NotFound)?;
+        doors::enter(&self.options.doors, &self.knock(), path)
+    }
+
+    /// What the request says beside its path of the upstream that is meant.
+    pub(crate) fn knock(&self) -> Knock<'_> {
+        Knock {
+            port: self.peer.door.as_deref(),
+            headers: &self.parts.headers,
+            uri: &self.parts.uri,
+            namespace: self.parameter("ns"),
+        }
     }
 
     async fn dispatch(&self, route: Route, body: Incoming) -> Answer {

@@ -50,6 +50,12 @@ pub(crate) enum RouteError {
          /v2/<name>/referrers/<digest> and /v2/_catalog"
     )]
     NoSuchRoute,
+    /// A mirror for a registry that this one doesn't know.
+    #[error(
+        "this registry is no mirror of {0} (?ns=): its operator can add that registry to the upstreams, or take this \
+         one out of the client's mirrors for it"
+    )]
+    Namespace(String),
     /// Not UTF-8 after decoding.
     #[error("the path is not valid UTF-8")]
     Encoding,
@@ -103,6 +109,38 @@ impl Route {
                 Ok(Route::Upload(name.parse()?, id.parse()?))
             }
             _ => Err(RouteError::NoSuchRoute),
+        }
+    }
+
+    /// The repository that it is about.
+    pub(crate) fn repository(&self) -> Option<&RepoName> {
+        match self {
+            Route::Tags(name)
+            | Route::Manifest(name, _)
+            | Route::Blob(name, _)
+            | Route::Referrers(name, _)
+            | Route::Uploads(name)
+            | Route::Upload(name, _) => Some(name),
+            Route::Root
+            | Route::Health
+            | Route::Ready
+            | Route::Token
+            | Route::BaseWithoutSlash
+            | Route::Base
+            | Route::Catalog => None,
+        }
+    }
+
+    /// The same about another repository.
+    pub(crate) fn about(self, name: RepoName) -> Route {
+        match self {
+            Route::Tags(_) => Route::Tags(name),
+            Route::Manifest(_, reference) => Route::Manifest(name, reference),
+            Route::Blob(_, digest) => Route::Blob(name, digest),
+            Route::Referrers(_, digest) => Route::Referrers(name, digest),
+            Route::Uploads(_) => Route::Uploads(name),
+            Route::Upload(_, id) => Route::Upload(name, id),
+            other => other,
         }
     }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection::Connection;
+use crate::doors::Door;
 use crate::listener::{Accepted, Listener};
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -24,6 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct BoundServer {
     listener: Listener,
     tls: Option<Tls>,
+    door: Option<Arc<Door>>,
 }
 
 /// Why the server can't start, or didn't end well.
@@ -71,7 +73,7 @@ impl BoundServer {
             .await
             .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
             .map_err(|source| ServeError::Bind { address, source })?;
-        Ok(BoundServer { listener, tls })
+        Ok(BoundServer { listener, tls, door: None })
     }
 
     /// Makes a socket file and listens on it (`http.net: unix`). One that nobody listens on any more is
@@ -79,7 +81,7 @@ impl BoundServer {
     pub fn bind_unix(path: &Path, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let listener = Listener::unix(path)
             .map_err(|source| ServeError::Bind { address: path.display().to_string(), source })?;
-        Ok(BoundServer { listener, tls })
+        Ok(BoundServer { listener, tls, door: None })
     }
 
     /// Listens on the one socket that systemd has passed to this process. To be called once, and only
@@ -87,7 +89,12 @@ impl BoundServer {
     pub fn passed_by_systemd(tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let listener = Listener::passed()
             .map_err(|source| ServeError::Bind { address: "systemd's socket".to_owned(), source })?;
-        Ok(BoundServer { listener, tls })
+        Ok(BoundServer { listener, tls, door: None })
+    }
+
+    /// The same, with nothing but one upstream's images behind it.
+    pub fn for_door(self, door: Door) -> BoundServer {
+        BoundServer { door: Some(Arc::new(door)), ..self }
     }
 
     /// Where it listens: tells the port when 0 was asked for. None on a socket file.
@@ -138,6 +145,7 @@ impl BoundServer {
                 stream,
                 address,
                 tls: self.tls.as_ref().map(Tls::acceptor),
+                door: self.door.clone(),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),
             };

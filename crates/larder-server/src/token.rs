@@ -9,6 +9,7 @@ use larder_auth::{Login, Password, TokenRequest};
 use larder_oci::ErrorCode;
 use serde_json::json;
 
+use crate::doors::Door;
 use crate::error::ApiError;
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, header};
@@ -31,7 +32,8 @@ impl Call {
         } else {
             let authorization =
                 self.parts.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
-            let scopes = self.parameters("scope");
+            let scopes = self.parameters("scope").into_iter().map(|scope| self.scopes_here(&scope));
+            let scopes: Vec<String> = scopes.collect();
             TokenRequest::new(Login::from_authorization(authorization), scopes.iter().map(String::as_str))
         };
         let grant = endpoint.grant(&request, &self.origin()).await?;
@@ -76,6 +78,13 @@ impl Call {
             // A refresh token: Larder gives none out, so this is another registry's.
             _ => Login::Unusable,
         };
-        Ok(TokenRequest::new(login, field("scope").as_deref()))
+        let scopes = field("scope").map(|scopes| self.scopes_here(&scopes));
+        Ok(TokenRequest::new(login, scopes.as_deref()))
+    }
+
+    /// Scopes between blanks, in the names that hold here.
+    fn scopes_here(&self, scopes: &str) -> String {
+        let here = scopes.split(' ').map(|scope| Door::scope(&self.options.doors, &self.knock(), scope));
+        here.collect::<Vec<_>>().join(" ")
     }
 }

@@ -210,6 +210,13 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     if old.http.tls.is_some() != new.http.tls.is_some() {
         keep("http.tls", &old.http.tls, &mut new.http.tls, &mut kept);
     }
+    let own_ports = |config: &Config| -> Vec<_> {
+        let upstreams = config.upstreams.iter().filter(|upstream| upstream.addr.is_some());
+        upstreams.map(|upstream| (upstream.addr.clone(), upstream.prefix.clone())).collect()
+    };
+    if own_ports(old) != own_ports(new) {
+        kept.push("upstreams[].addr");
+    }
     keep("auth", &old.auth, &mut new.auth, &mut kept);
     keep("notifications", &old.notifications, &mut new.notifications, &mut kept);
     keep("log.formatter", &old.log.formatter, &mut new.log.formatter, &mut kept);

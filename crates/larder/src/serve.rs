@@ -16,6 +16,7 @@ use larder_server::{
 use larder_storage::Disk;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, users_files};
@@ -116,6 +117,10 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     let delivery = notifications.clone().map(|each| tokio::spawn(each.deliver(all_answered.clone())));
     tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.writer().clone()]));
     let drain = config.http.drain_timeout;
+    let mut own_ports = JoinSet::new();
+    for server in upstreams::bind(config, tls.as_ref()).await? {
+        own_ports.spawn(server.serve(Arc::clone(&app), stop.clone(), drain));
+    }
     let handles = Handles {
         registry,
         app: Arc::clone(&app),
@@ -126,6 +131,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
     };
     tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
     let served = server.serve(app, stop, drain).await;
+    let own_ports_served = own_ports.join_all().await;
     maintenance.await?;
     all_answered.cancel();
     uses.await?;
@@ -133,6 +139,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         delivery.await?;
     }
     served?;
+    own_ports_served.into_iter().collect::<Result<(), _>>()?;
     tracing::info!("stopped; all requests had ended");
     Ok(())
 }
@@ -261,6 +268,7 @@ pub(crate) fn options(
         http1_only: config.http.http2_disabled,
         limits: config.http.limits,
         trusted_proxies: config.http.trusted_proxies.clone(),
+        doors: upstreams::doors(config),
     }
 }
 
