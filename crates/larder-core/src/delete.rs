@@ -1,3 +1,4 @@
+use larder_meta::Removal;
 use larder_oci::{Access, Delete, Digest, Reference};
 
 use crate::error::RegistryError;
@@ -6,7 +7,7 @@ use crate::registry::Registry;
 
 impl Registry {
     /// Removes a tag, or a manifest with every tag that points at it; durable when this returns. The
-    /// bytes stay until they are collected.
+    /// bytes stay for the grace time, in which it can be undone, and until the collector comes.
     pub async fn delete_manifest(
         &self,
         access: &Access<Delete>,
@@ -14,14 +15,16 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let (repository, reference) = (access.repository().clone(), reference.clone());
         let reporting = self.reporting(access);
+        let actor = access.actor().clone();
         self.asking_the_index(move |inner| {
             inner.require_deletes()?;
+            let note = |removal: &Removal| inner.note_removal(&repository, &actor, removal);
             match &reference {
-                Reference::Tag(tag) if inner.meta.delete_tag(&repository, tag)? => {
+                Reference::Tag(tag) if inner.meta.delete_tag_noting(&repository, tag, note)? => {
                     return reporting.changed(&repository, || vec![Event::TagDeleted { tag }]);
                 }
                 Reference::Digest(digest) => {
-                    if let Some(tags) = inner.meta.delete_manifest(&repository, digest)? {
+                    if let Some(tags) = inner.meta.delete_manifest_noting(&repository, digest, note)? {
                         return reporting.changed(&repository, || {
                             let tags = tags.iter().map(|tag| Event::TagDeleted { tag });
                             std::iter::once(Event::ManifestDeleted { digest: *digest }).chain(tags).collect()
@@ -38,9 +41,11 @@ impl Registry {
     /// Takes a blob out of a repository; durable when this returns. Other repositories keep it.
     pub async fn delete_blob(&self, access: &Access<Delete>, digest: &Digest) -> Result<(), RegistryError> {
         let (repository, digest, reporting) = (access.repository().clone(), *digest, self.reporting(access));
+        let actor = access.actor().clone();
         self.blocking(move |inner| {
             inner.require_deletes()?;
-            if inner.meta.unlink_blob(&repository, &digest)? {
+            let note = |removal: &Removal| inner.note_removal(&repository, &actor, removal);
+            if inner.meta.unlink_blob_noting(&repository, &digest, note)? {
                 reporting.changed(&repository, || vec![Event::BlobDeleted { digest }])
             } else {
                 Err(RegistryError::BlobUnknown { repository, digest })

@@ -98,6 +98,16 @@ pub enum RegistryError {
         /// What it points at.
         current: Option<Digest>,
     },
+    /// No such deletion can be undone.
+    #[error(
+        "there is no deletion {id} in {repository} that can be undone: its grace time is over, or it was undone already"
+    )]
+    UndoTooLate {
+        /// The repository asked.
+        repository: RepoName,
+        /// The deletion's number.
+        id: u64,
+    },
     /// Deleting is switched off.
     #[error(
         "deleting is switched off on this registry; its operator can allow it with storage.delete.enabled: true"

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use larder_meta::StaleUpload;
@@ -28,21 +26,11 @@ impl Registry {
     /// The registry's background work; returns when `stop` is cancelled and the work at hand is done.
     pub async fn maintain(&self, stop: CancellationToken) {
         self.read_all_into_index(&stop).await;
-        self.purge_uploads_regularly(&stop).await;
+        tokio::join!(self.purge_uploads_regularly(&stop), self.collect_regularly(&stop));
     }
 
     async fn read_all_into_index(&self, stop: &CancellationToken) {
-        let raised = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&raised);
-        let pass = self.blocking(move |inner| Ok(inner.meta.reconcile_all(&flag)?));
-        tokio::pin!(pass);
-        let outcome = tokio::select! {
-            outcome = &mut pass => outcome,
-            () = stop.cancelled() => {
-                raised.store(true, Ordering::Relaxed);
-                pass.await
-            }
-        };
+        let outcome = self.stoppable(stop, |inner, stop| Ok(inner.meta.reconcile_all(stop)?)).await;
         if let Err(error) = outcome {
             log("the index could not be compared with the files", &error);
         }

@@ -97,7 +97,7 @@ impl Registry {
 }
 
 impl Inner {
-    fn manifest(
+    pub(crate) fn manifest(
         &self,
         repository: &RepoName,
         reference: &Reference,

@@ -5,6 +5,7 @@ use larder_meta::{Precondition, PutManifest, PutOutcome};
 use larder_oci::{Access, Digest, Manifest, MediaType, Pull, Push, Reference, RepoName, Role, Tag};
 use larder_storage::Verified;
 
+use crate::collect::Thing;
 use crate::error::{MissingReference, RegistryError};
 use crate::events::{Event, Reporting};
 use crate::registry::{Inner, Registry};
@@ -131,6 +132,10 @@ impl Inner {
         if found != digest {
             return Err(RegistryError::DigestMismatch { expected: digest, found });
         }
+        // From the first look until the manifest names them, nothing takes them away.
+        let things = manifest.references().map(|(_, part)| Thing::Link(repository.clone(), part.digest));
+        let own = [Thing::Link(repository.clone(), digest), Thing::Content(digest)];
+        let _hold = self.collector.fence.hold(things.chain(own).collect());
         let missing = self.missing_references(repository, &manifest)?;
         if !missing.is_empty() {
             return Err(RegistryError::ReferencesUnknown { repository: repository.clone(), missing });
@@ -201,6 +206,9 @@ impl Inner {
 
     /// The mounted blob's length, or `None` if it can't be mounted.
     fn mount(&self, to: &RepoName, from: &RepoName, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        self.collector.fence.promise(to, digest);
+        let things = vec![Thing::Link(from.clone(), *digest), Thing::Content(*digest)];
+        let _hold = self.collector.fence.hold(things);
         // An alias (registry:2's sha512 blobs) is not mounted: the link would name another digest.
         if self.meta.blob(from, digest)? != Some(*digest) {
             return Ok(None);

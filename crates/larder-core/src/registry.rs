@@ -7,6 +7,7 @@ use larder_meta::MetaStore;
 use larder_storage::{Blobs, Disk};
 use tokio::sync::Semaphore;
 
+use crate::collect::{Collection, Collector};
 use crate::error::RegistryError;
 use crate::events::EventSink;
 use crate::maintenance::UploadPurging;
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) meta: MetaStore,
     pub(crate) sessions: Sessions,
     pub(crate) recent: Recent,
+    pub(crate) collector: Collector,
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
     index_questions: Arc<Semaphore>,
     pub(crate) settings: Settings,
@@ -51,6 +53,8 @@ pub struct Settings {
     pub read_only: bool,
     /// When abandoned upload sessions are removed.
     pub upload_purging: UploadPurging,
+    /// When what nothing refers to is taken away.
+    pub collection: Collection,
 }
 
 /// Time and chance, passed in so that tests decide them.
@@ -89,12 +93,14 @@ impl Registry {
         let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
         let (sessions, recent) = (Sessions::default(), Recent::new());
         let index_questions = Arc::new(Semaphore::new(INDEX_QUESTIONS_AT_ONCE));
+        let collector = Collector::open(Arc::clone(&disk), &settings.collection)?;
         let inner = Inner {
             disk,
             blobs,
             meta,
             sessions,
             recent,
+            collector,
             index_questions,
             deletes: settings.deletes.into(),
             read_only: settings.read_only.into(),

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 pub(crate) use sessions::Sessions;
 use sessions::{Held, LaterTurns, Turn};
 
+use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::events::{Event, Reporting};
 use crate::registry::{Inner, Registry};
@@ -135,6 +136,7 @@ impl Registry {
 impl Inner {
     /// What the session holds, from memory or by reading its file once.
     fn resume(&self, repository: &RepoName, id: UploadId, mut turn: Turn) -> Result<Held, RegistryError> {
+        self.collector.fence.note_activity(repository);
         let known = self.meta.upload_length(repository, id)?;
         let (Some(length), staged) = (known, turn.take_staged()) else {
             self.sessions.forget(repository, id);
@@ -254,6 +256,9 @@ impl UploadWriter {
                 let Some(staged) = held.take_staged() else {
                     return Err(RegistryError::UploadUnknown { repository, id });
                 };
+                // Published and not yet linked, it looks like garbage.
+                let _hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
+                inner.collector.fence.promise(&repository, &digest);
                 let content = inner.blobs.publish(staged, &digest)?;
                 inner.meta.link_blob(&repository, &content)?;
                 // The upload is done; what can't be tidied up now is purged later.

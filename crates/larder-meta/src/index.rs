@@ -3,12 +3,13 @@
 //! Nothing is synced on commit (`synchronous = NORMAL` in WAL mode): a loss of power may take the
 //! latest rows but not the file's consistency, and reconciling brings them back.
 
+mod references;
 mod rows;
 mod schema;
 #[cfg(test)]
 pub(crate) mod work;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +20,7 @@ use crate::error::MetaError;
 use crate::listing::{Listing, Page};
 
 pub(crate) use rows::{Changes, ManifestRow, TagRow};
-use rows::{blob_of, digest_column};
+use rows::{blob_of, digest_column, optional_digest_column};
 
 /// Read connections that are kept for the next reader; more may be open for a moment.
 const IDLE_READERS: usize = 8;
@@ -50,7 +51,7 @@ impl Index {
     pub(crate) fn add_blob(&self, repository: &RepoName, digest: &Digest) -> Result<(), MetaError> {
         self.write(|transaction| {
             let id = repository_id(transaction, repository, true)?;
-            insert_blob(transaction, id, digest)
+            insert_blob(transaction, id, digest, None)
         })
     }
 
@@ -116,7 +117,10 @@ impl Index {
             changes.removed_blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))?;
             changes.manifests.iter().try_for_each(|row| insert_manifest(transaction, id, row))?;
             changes.tags.iter().try_for_each(|row| insert_tag(transaction, id, row))?;
-            changes.blobs.iter().try_for_each(|digest| insert_blob(transaction, id, digest))
+            changes
+                .blobs
+                .iter()
+                .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))
         })
     }
 
@@ -159,13 +163,17 @@ impl Index {
         Ok(digests.into_iter().collect())
     }
 
-    pub(crate) fn blob_digests(&self, repository: &RepoName) -> Result<HashSet<Digest>, MetaError> {
-        let digests = self.rows(
-            "SELECT digest FROM blobs JOIN repositories ON id = repository WHERE name = ?1",
+    /// The repository's blobs, each with the content's digest where that is another one.
+    pub(crate) fn blob_targets(
+        &self,
+        repository: &RepoName,
+    ) -> Result<HashMap<Digest, Option<Digest>>, MetaError> {
+        let blobs = self.rows(
+            "SELECT digest, target FROM blobs JOIN repositories ON id = repository WHERE name = ?1",
             [repository.as_str()],
-            |row| digest_column(row, 0),
+            |row| Ok((digest_column(row, 0)?, optional_digest_column(row, 1)?)),
         )?;
-        Ok(digests.into_iter().collect())
+        Ok(blobs.into_iter().collect())
     }
 
     // Questions. Each reads a page through an index of its own.
@@ -189,6 +197,21 @@ impl Index {
             "SELECT name FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)
              AND digest = ?2 ORDER BY name",
             params![repository.as_str(), blob_of(digest)],
+            |row| row.get(0),
+        )?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    pub(crate) fn some_tags_of(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<Tag>, MetaError> {
+        let names: Vec<String> = self.rows(
+            "SELECT name FROM tags WHERE repository = (SELECT id FROM repositories WHERE name = ?1)
+             AND digest = ?2 ORDER BY name LIMIT ?3",
+            params![repository.as_str(), blob_of(digest), i64::try_from(limit).unwrap_or(i64::MAX)],
             |row| row.get(0),
         )?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
@@ -362,10 +385,15 @@ fn repository_id(transaction: &Transaction<'_>, name: &RepoName, listed: bool) -
     }
 }
 
-fn insert_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
+fn insert_blob(
+    transaction: &Transaction<'_>,
+    id: i64,
+    digest: &Digest,
+    target: Option<&Digest>,
+) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT OR IGNORE INTO blobs (digest, repository) VALUES (?1, ?2)")?
-        .execute(params![blob_of(digest), id])
+        .prepare_cached("INSERT OR REPLACE INTO blobs (digest, repository, target) VALUES (?1, ?2, ?3)")?
+        .execute(params![blob_of(digest), id, target.map(blob_of)])
         .map(|_| ())
 }
 

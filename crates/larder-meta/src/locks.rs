@@ -14,6 +14,7 @@ pub(crate) struct Repositories {
 #[derive(Default)]
 pub(crate) struct Unreadable {
     noted: Mutex<HashMap<Digest, HashSet<RepoName>>>,
+    damaged: Mutex<HashSet<(RepoName, Digest)>>,
 }
 
 impl Unreadable {
@@ -24,7 +25,31 @@ impl Unreadable {
 
     /// The repositories that lacked this content, and do no longer.
     pub(crate) fn take(&self, digest: &Digest) -> HashSet<RepoName> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(digest).unwrap_or_default()
+        let names =
+            self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(digest).unwrap_or_default();
+        names.iter().for_each(|name| self.note_damage(name, digest, false));
+        names
+    }
+
+    /// Whether some repository has a manifest of these bytes, which it could not read.
+    pub(crate) fn is_noted(&self, digest: &Digest) -> bool {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).contains_key(digest)
+    }
+
+    /// Notes whether this manifest's bytes are there and can't be read: what it is made of isn't known then.
+    pub(crate) fn note_damage(&self, name: &RepoName, digest: &Digest, is_damaged: bool) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_damaged {
+            damaged.insert((name.clone(), *digest));
+        } else if !damaged.is_empty() {
+            damaged.remove(&(name.clone(), *digest));
+        }
+    }
+
+    /// A manifest of the repository of which isn't known what it is made of.
+    pub(crate) fn damaged_in(&self, name: &RepoName) -> Option<Digest> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().find(|(repository, _)| repository == name).map(|(_, digest)| *digest)
     }
 }
 
@@ -71,6 +96,14 @@ impl Repositories {
             return Arc::clone(repository);
         }
         Arc::clone(known.entry(name.clone()).or_default())
+    }
+}
+
+impl Repositories {
+    /// No repository's rows are believed from here on.
+    pub(crate) fn doubt_all(&self) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().for_each(|repository| repository.doubt());
     }
 }
 

@@ -6,6 +6,8 @@ use larder_storage::{Stat, Verified};
 use crate::error::MetaError;
 use crate::index::TagRow;
 use crate::layout;
+use crate::locks::Repository;
+use crate::release::{Doomed, Removal};
 use crate::store::{MetaStore, directory_of};
 
 /// A manifest to be put into a repository. Its bytes are published already.
@@ -104,6 +106,17 @@ impl MetaStore {
 
     /// Removes a tag; the manifest stays. `false` if there was no such tag.
     pub fn delete_tag(&self, repository: &RepoName, tag: &Tag) -> Result<bool, MetaError> {
+        self.delete_tag_noting(repository, tag, |_| Ok(()))
+    }
+
+    /// As [`delete_tag`](MetaStore::delete_tag); what will be removed is noted before it is. If that fails, nothing
+    /// is removed.
+    pub fn delete_tag_noting(
+        &self,
+        repository: &RepoName,
+        tag: &Tag,
+        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
+    ) -> Result<bool, MetaError> {
         let current = layout::tag_current(repository, tag);
         if self.disk.stat(&current)?.is_none() {
             return Ok(false);
@@ -113,12 +126,43 @@ impl MetaStore {
         if self.disk.stat(&current)?.is_none() {
             return Ok(false);
         }
+        let removed = self.tag_to_remove(repository, tag)?;
+        let doomed = match self.doomed_by_tag(repository, &state, removed.digest.as_ref()) {
+            Ok(doomed) => doomed,
+            // A tag can be deleted without an index; its manifest then stays, untagged.
+            Err(error @ MetaError::Index { .. }) => {
+                tracing::warn!(%repository, %tag, %error, "what hangs on a deleted tag can't be told; it stays");
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        note(&Removal { tags: vec![removed], doomed, ..Removal::default() })?;
         self.change_files(repository, &state, || {
             self.disk.remove_tree(&layout::tag(repository, tag))?;
             self.forget_marks(&[layout::tag_mark(repository, tag)])
         })?;
         self.note_in_index(repository, &state, |index| index.remove_tag(repository, tag));
         Ok(true)
+    }
+
+    fn doomed_by_tag(
+        &self,
+        repository: &RepoName,
+        state: &Repository,
+        target: Option<&Digest>,
+    ) -> Result<Vec<Doomed>, MetaError> {
+        self.reconcile_excluded(repository, state)?;
+        match target {
+            Some(digest) if self.hangs_on_the_tag_alone(repository, digest)? => self.doom(repository, digest),
+            Some(_) | None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a manifest that one tag points at has no other tag, is no part of an index and about nothing that is there.
+    fn hangs_on_the_tag_alone(&self, repository: &RepoName, digest: &Digest) -> Result<bool, MetaError> {
+        Ok(self.index.some_tags_of(repository, digest, 2)?.len() < 2
+            && self.index.some_parents(repository, digest, 1)?.is_empty()
+            && self.index.subject_there(repository, digest)?.is_none())
     }
 
     /// Removes a manifest and every tag that points at it; the bytes stay. Gives the removed tags, or
@@ -128,6 +172,17 @@ impl MetaStore {
         repository: &RepoName,
         digest: &Digest,
     ) -> Result<Option<Vec<Tag>>, MetaError> {
+        self.delete_manifest_noting(repository, digest, |_| Ok(()))
+    }
+
+    /// As [`delete_manifest`](MetaStore::delete_manifest); what will be removed is noted before it is. If that fails,
+    /// nothing is removed.
+    pub fn delete_manifest_noting(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
+    ) -> Result<Option<Vec<Tag>>, MetaError> {
         if self.manifest(repository, digest)?.is_none() {
             return Ok(None);
         }
@@ -135,16 +190,27 @@ impl MetaStore {
         let _excluded = state.exclude();
         // Under the lock that the tags are removed under: a tag that the index doesn't know would stay.
         self.reconcile_excluded(repository, &state)?;
-        let tags = self.index.tags_of(repository, digest)?;
+        let mut going = Vec::new();
+        for tag in self.index.tags_of(repository, digest)? {
+            if self.tag(repository, &tag)? == Some(*digest) {
+                going.push(self.tag_to_remove(repository, &tag)?);
+            }
+        }
         let link = layout::revision_link(repository, digest);
-        let mut removed = Vec::new();
-        let was_there = self.change_files(repository, &state, || {
-            for tag in tags {
+        if going.is_empty() && self.disk.stat(&link)?.is_none() {
+            return Ok(None);
+        }
+        // Itself goes right now; what hangs on it later.
+        let mut doomed = self.doom(repository, digest)?;
+        doomed.retain(|each| each.digest != *digest);
+        let parts = self.index.parts(repository, digest)?;
+        let removal = Removal { manifest: Some(*digest), blob: None, parts, tags: going, doomed };
+        note(&removal)?;
+        let removed: Vec<Tag> = removal.tags.into_iter().map(|each| each.tag).collect();
+        self.change_files(repository, &state, || {
+            for tag in &removed {
                 // Tags first: a tag without its manifest would be a lie, a manifest without tags is none.
-                if self.tag(repository, &tag)? == Some(*digest) {
-                    self.disk.remove_tree(&layout::tag(repository, &tag))?;
-                    removed.push(tag);
-                }
+                self.disk.remove_tree(&layout::tag(repository, tag))?;
             }
             let was_there = self.disk.remove_file(&link)?;
             let mut marks = vec![layout::manifest_mark(repository, digest)];
@@ -152,9 +218,6 @@ impl MetaStore {
             self.forget_marks(&marks)?;
             Ok(was_there)
         })?;
-        if !was_there && removed.is_empty() {
-            return Ok(None);
-        }
         self.disk.remove_directory_if_empty(&directory_of(&link));
         self.note_in_index(repository, &state, |index| index.remove_manifest(repository, digest, &removed));
         Ok(Some(removed))

@@ -87,7 +87,10 @@ impl MetaStore {
     }
 
     fn walk_names_again(&self) -> Result<(), MetaError> {
-        let found = self.names_on_disk()?;
+        let mut found = Vec::new();
+        let mut strange = Vec::new();
+        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut found, &mut strange)?;
+        self.held_elsewhere.replace(self.digests_below(&strange)?);
         self.index.add_names(&found)?;
         let found: HashSet<RepoName> = found.into_iter().map(|(name, _)| name).collect();
         for name in self.index.all_names()? {
@@ -123,7 +126,7 @@ impl MetaStore {
     /// Every repository in the directory; `true` beside a name means that it has, or has had, a manifest.
     pub(crate) fn names_on_disk(&self) -> Result<Vec<(RepoName, bool)>, MetaError> {
         let mut found = Vec::new();
-        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut found)?;
+        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut found, &mut Vec::new())?;
         Ok(found)
     }
 
@@ -143,6 +146,7 @@ impl MetaStore {
         name: &str,
         depth: usize,
         found: &mut Vec<(RepoName, bool)>,
+        strange: &mut Vec<PathBuf>,
     ) -> Result<(), MetaError> {
         if depth > DEEPEST_NAME {
             return Ok(());
@@ -152,15 +156,18 @@ impl MetaStore {
         if layout::OF_A_REPOSITORY.into_iter().any(has) {
             match name.parse::<RepoName>() {
                 Ok(parsed) => found.push((parsed, has("_manifests") || has("_layers"))),
-                Err(error) => tracing::warn!(
-                    directory = %directory.display(), %error,
-                    "this directory looks like a repository but no client can ask for it"
-                ),
+                Err(error) => {
+                    tracing::warn!(
+                        directory = %directory.display(), %error,
+                        "this directory looks like a repository but no client can ask for it"
+                    );
+                    strange.push(directory.to_owned());
+                }
             }
         }
         for entry in entries.iter().filter(|entry| entry.is_directory && !entry.name.starts_with('_')) {
             let child = if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };
-            self.collect_names(&directory.join(&entry.name), &child, depth + 1, found)?;
+            self.collect_names(&directory.join(&entry.name), &child, depth + 1, found, strange)?;
         }
         Ok(())
     }
@@ -229,14 +236,24 @@ impl MetaStore {
     }
 
     fn compare_blobs(&self, name: &RepoName, changes: &mut Changes) -> Result<(), MetaError> {
-        let mut rows = self.index.blob_digests(name)?;
+        let mut rows = self.index.blob_targets(name)?;
         for digest in self.links_below(|algorithm| layout::layers(name, algorithm))? {
-            if !rows.remove(&digest) {
-                changes.blobs.push(digest);
+            let target = self.alias_target(name, &digest)?;
+            if rows.remove(&digest) != Some(target) {
+                changes.blobs.push((digest, target));
             }
         }
-        changes.removed_blobs.extend(rows);
+        changes.removed_blobs.extend(rows.into_keys());
         Ok(())
+    }
+
+    /// The digest of a blob's content where it isn't the blob's own. Only registry:2 makes such links, and only for what
+    /// isn't named by a sha256: the others needn't be read.
+    fn alias_target(&self, name: &RepoName, digest: &Digest) -> Result<Option<Digest>, MetaError> {
+        if digest.algorithm() == Algorithm::Sha256 {
+            return Ok(None);
+        }
+        Ok(self.blob(name, digest)?.filter(|target| target != digest))
     }
 
     /// The digests for which there is a link file below a directory per algorithm.
@@ -272,7 +289,9 @@ impl MetaStore {
         digest: &Digest,
     ) -> Result<Option<ManifestRow>, MetaError> {
         let Some(content) = self.manifest(name, digest)? else { return Ok(None) };
-        let bytes = match self.blobs.read(&content, LONGEST_MANIFEST) {
+        let read = self.blobs.read(&content, LONGEST_MANIFEST);
+        self.unreadable.note_damage(name, digest, read.is_err());
+        let bytes = match read {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
                 tracing::warn!(repository = %name, %digest, "a manifest's content is missing from the store");
@@ -284,11 +303,12 @@ impl MetaStore {
             }
             Err(error) => return Err(error.into()),
         };
-        let manifest = Manifest::parse_stored(&bytes)
-            .inspect_err(|error| {
+        Ok(Some(match Manifest::parse_stored(&bytes) {
+            Ok(manifest) => ManifestRow::new(*digest, bytes.len() as u64, Some(&manifest)),
+            Err(error) => {
                 tracing::debug!(repository = %name, %digest, %error, "a stored manifest is of an old kind");
-            })
-            .ok();
-        Ok(Some(ManifestRow::new(*digest, bytes.len() as u64, manifest.as_ref())))
+                ManifestRow::of_unknown_kind(*digest, &bytes)
+            }
+        }))
     }
 }

@@ -6,9 +6,11 @@ use larder_storage::{Blobs, Disk, Verified};
 
 use crate::changes::{Changes, FilesState};
 use crate::error::MetaError;
+use crate::everything::{HeldElsewhere, Knowledge};
 use crate::index::{Index, IndexSnapshot};
 use crate::layout;
 use crate::locks::{NamesWalked, Repositories, Repository, Unreadable};
+use crate::release::Removal;
 
 /// The repositories below a data directory.
 pub struct MetaStore {
@@ -18,6 +20,8 @@ pub struct MetaStore {
     pub(crate) repositories: Repositories,
     pub(crate) names_walked: NamesWalked,
     pub(crate) unreadable: Unreadable,
+    pub(crate) held_elsewhere: HeldElsewhere,
+    pub(crate) knowledge: Knowledge,
     changes: Changes,
 }
 
@@ -27,7 +31,18 @@ impl MetaStore {
         let index = Index::open(&disk.root().join(layout::INDEX))?;
         let (repositories, names_walked) = (Repositories::default(), NamesWalked::default());
         let (unreadable, changes) = (Unreadable::default(), Changes::default());
-        Ok(MetaStore { disk, blobs, index, repositories, names_walked, unreadable, changes })
+        let (held_elsewhere, knowledge) = (HeldElsewhere::default(), Knowledge::default());
+        Ok(MetaStore {
+            disk,
+            blobs,
+            index,
+            repositories,
+            names_walked,
+            unreadable,
+            held_elsewhere,
+            knowledge,
+            changes,
+        })
     }
 
     // Pulling: answered from the files alone.
@@ -85,21 +100,30 @@ impl MetaStore {
 
     /// Every digest that a tag has pointed at and whose manifest is still there, newest first.
     pub fn tag_history(&self, repository: &RepoName, tag: &Tag) -> Result<Vec<Digest>, MetaError> {
+        let mut there = Vec::new();
+        for (digest, _) in self.history_entries(repository, tag)? {
+            if self.manifest(repository, &digest)?.is_some() {
+                there.push(digest);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Every digest that a tag has pointed at, and when it last began to, in nanoseconds since 1970; newest first.
+    pub fn history_entries(&self, repository: &RepoName, tag: &Tag) -> Result<Vec<(Digest, i64)>, MetaError> {
         let mut entries = Vec::new();
         for algorithm in Algorithm::ALL {
             let directory = layout::tag_history(repository, tag, algorithm);
             for entry in self.disk.list(&directory)?.unwrap_or_default() {
                 let Some(digest) = layout::digest_of_directory(algorithm, &entry.name) else { continue };
                 let link = layout::tag_history_link(repository, tag, &digest);
-                if let Some(stat) = self.disk.stat(&link)?
-                    && self.manifest(repository, &digest)?.is_some()
-                {
+                if let Some(stat) = self.disk.stat(&link)? {
                     entries.push((stat.modified_nanoseconds, digest));
                 }
             }
         }
         entries.sort_by(|left, right| right.cmp(left));
-        Ok(entries.into_iter().map(|(_, digest)| digest).collect())
+        Ok(entries.into_iter().map(|(modified, digest)| (digest, modified)).collect())
     }
 
     /// The state that a repository's files are in, or `None` while it is being changed. What another
@@ -126,6 +150,17 @@ impl MetaStore {
 
     /// Takes a blob out of the repository; the content stays. `false` if it wasn't in it.
     pub fn unlink_blob(&self, repository: &RepoName, digest: &Digest) -> Result<bool, MetaError> {
+        self.unlink_blob_noting(repository, digest, |_| Ok(()))
+    }
+
+    /// As [`unlink_blob`](MetaStore::unlink_blob); what will be removed is noted before it is. If that fails, nothing
+    /// is removed.
+    pub fn unlink_blob_noting(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
+    ) -> Result<bool, MetaError> {
         let path = layout::layer_link(repository, digest);
         if self.disk.stat(&path)?.is_none() {
             return Ok(false);
@@ -133,6 +168,10 @@ impl MetaStore {
         let state = self.repositories.get(repository);
         // Excluding: the same blob could be linked at this moment, and file and row must agree.
         let _excluded = state.exclude();
+        if self.disk.stat(&path)?.is_none() {
+            return Ok(false);
+        }
+        note(&Removal { blob: Some(*digest), ..Removal::default() })?;
         let removed = self.change_files(repository, &state, || {
             let removed = self.disk.remove_file(&path)?;
             self.forget_marks(&[layout::blob_mark(repository, digest)])?;
@@ -182,8 +221,9 @@ impl MetaStore {
         change().inspect_err(|_| self.doubt(state))
     }
 
-    fn doubt(&self, state: &Repository) {
+    pub(crate) fn doubt(&self, state: &Repository) {
         state.doubt();
+        self.knowledge.doubt();
         // The catalog may lack it altogether.
         self.names_walked.forget();
     }
@@ -192,6 +232,7 @@ impl MetaStore {
     pub(crate) fn content_is_there(&self, content: &Verified) {
         for name in self.unreadable.take(content.digest()) {
             self.repositories.get(&name).doubt();
+            self.knowledge.doubt();
         }
     }
 

@@ -1,4 +1,4 @@
-use http::StatusCode;
+use http::{Method, StatusCode};
 use larder_core::{BlobContent, Event, RegistryError};
 use larder_oci::{Digest, RepoName};
 
@@ -9,6 +9,10 @@ use crate::respond;
 impl Call {
     pub(crate) async fn get_blob(&self, name: &RepoName, digest: &Digest) -> Answer {
         let access = self.may_pull(name).await?;
+        if self.parts.method == Method::HEAD {
+            // Whoever hears "it is here" won't upload it, and names it in a manifest later.
+            self.app.registry.promise(&access, digest).await?;
+        }
         let Some(blob) = self.app.registry.blob(&access, digest).await? else {
             return Err(RegistryError::BlobUnknown { repository: name.clone(), digest: *digest }.into());
         };

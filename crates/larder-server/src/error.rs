@@ -104,6 +104,7 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
                 )
             })
             .collect(),
+        RegistryError::UndoTooLate { .. } => one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
         RegistryError::PreconditionFailed { .. } => one(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
         RegistryError::DeletesDisabled | RegistryError::ReadOnly => {
             one(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)

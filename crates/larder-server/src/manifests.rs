@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError};
 use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
@@ -24,6 +24,10 @@ const MOST_TAGS: usize = 100;
 impl Call {
     pub(crate) async fn get_manifest(&self, name: &RepoName, reference: &Reference) -> Answer {
         let access = self.may_pull(name).await?;
+        if let (&Method::HEAD, Reference::Digest(digest)) = (&self.parts.method, reference) {
+            // Whoever hears "it is here" won't push it, and names it in an index later.
+            self.app.registry.promise(&access, digest).await?;
+        }
         // Whatever `Accept` says: a stored manifest has one type, and clients that don't name it in
         // `Accept` read it all the same.
         let Some(manifest) = self.app.registry.manifest(&access, reference).await? else {

@@ -2,11 +2,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_oci::Digest;
+use larder_oci::{Algorithm, Digest};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Stat};
 use crate::error::StorageError;
 use crate::staged::Staged;
+
+const BLOBS: &str = "docker/registry/v2/blobs";
 
 /// Content by digest, in distribution's layout: `docker/registry/v2/blobs/<algorithm>/<first two hex
 /// digits>/<hex>/data`.
@@ -105,6 +107,28 @@ impl Blobs {
     }
 }
 
+impl Blobs {
+    /// Removes content, without waiting for the disk; gives how many bytes it had, or `None` if it wasn't there.
+    ///
+    /// Whoever calls this knows that nothing refers to it, and that nobody is about to: a loss of power may bring it
+    /// back, as garbage.
+    pub fn remove(&self, digest: &Digest) -> Result<Option<u64>, StorageError> {
+        self.disk.remove_garbage(&data_path(digest))
+    }
+
+    /// What is known of the file that holds content, also if it can't hold it; `None` if there is no such file.
+    pub fn stat(&self, digest: &Digest) -> Result<Option<Stat>, StorageError> {
+        self.disk.stat(&data_path(digest))
+    }
+
+    /// The content whose hash begins with this byte, in no particular order: a 256th of all.
+    pub fn list(&self, algorithm: Algorithm, first_byte: u8) -> Result<Vec<Digest>, StorageError> {
+        let shard = Path::new(BLOBS).join(algorithm.as_str()).join(format!("{first_byte:02x}"));
+        let entries = self.disk.list(&shard)?.unwrap_or_default();
+        Ok(entries.iter().filter_map(|entry| format!("{algorithm}:{}", entry.name).parse().ok()).collect())
+    }
+}
+
 impl Verified {
     /// The content's digest.
     pub fn digest(&self) -> &Digest {
@@ -126,11 +150,7 @@ fn may_be(digest: &Digest, size: u64) -> bool {
 fn data_path(digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     let shard = hex.get(..2).unwrap_or_default();
-    Path::new("docker/registry/v2/blobs")
-        .join(digest.algorithm().as_str())
-        .join(shard)
-        .join(&hex)
-        .join("data")
+    Path::new(BLOBS).join(digest.algorithm().as_str()).join(shard).join(&hex).join("data")
 }
 
 #[cfg(test)]

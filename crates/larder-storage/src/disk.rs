@@ -4,6 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::directory_syncs::DirectorySyncs;
 use crate::error::{DiskOperation, StorageError};
@@ -151,11 +152,17 @@ impl Disk {
     /// Writes several files that may appear in any order; all are durable when this returns.
     /// Cheaper than one after the other: a directory that names several is synced once.
     pub fn put_all(&self, files: &[(&Path, &[u8])]) -> Result<Vec<Stat>, StorageError> {
+        let files: Vec<_> = files.iter().map(|(path, bytes)| (*path, *bytes, None)).collect();
+        self.put_all_dated(&files)
+    }
+
+    /// As [`put_all`](Disk::put_all); where there is one, a file's last change is set to this many nanoseconds since 1970.
+    pub fn put_all_dated(&self, files: &[(&Path, &[u8], Option<i64>)]) -> Result<Vec<Stat>, StorageError> {
         let mut stats = Vec::with_capacity(files.len());
         let mut parents: Vec<&Path> = Vec::with_capacity(files.len());
-        for (path, bytes) in files {
+        for (path, bytes, modified) in files {
             let parent = path.parent().unwrap_or(Path::new(""));
-            let (staged, stat) = self.stage(bytes)?;
+            let (staged, stat) = self.stage(bytes, *modified)?;
             self.place(&staged, path).inspect_err(|_| self.discard(&staged))?;
             stats.push(stat);
             if !parents.contains(&parent) {
@@ -213,13 +220,16 @@ impl Disk {
         Ok(true)
     }
 
-    /// Removes a directory if it is empty, without waiting for the disk: tidying up, nothing more.
-    pub fn remove_directory_if_empty(&self, path: &Path) {
+    /// Removes a directory if it is empty, without waiting for the disk: tidying up, nothing more. Gives whether it did.
+    pub fn remove_directory_if_empty(&self, path: &Path) -> bool {
         let full = self.root.join(path);
-        if self.announce(Mutation::RemoveDirectory(&full)).is_ok() && std::fs::remove_dir(&full).is_ok() {
+        let removed =
+            self.announce(Mutation::RemoveDirectory(&full)).is_ok() && std::fs::remove_dir(&full).is_ok();
+        if removed {
             self.forget_durable(path);
             self.done(Mutation::RemoveDirectory(&full));
         }
+        removed
     }
 
     /// Creates a directory with its ancestors; all are durable when this returns.
@@ -341,7 +351,7 @@ impl Disk {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that unlinks")]
-    fn unlink(&self, path: &Path) -> Result<bool, StorageError> {
+    pub(crate) fn unlink(&self, path: &Path) -> Result<bool, StorageError> {
         let full = self.root.join(path);
         let failed = |source| StorageError::io(DiskOperation::Remove, &full, source);
         self.announce(Mutation::RemoveFile(&full)).map_err(failed)?;
@@ -394,10 +404,14 @@ impl Disk {
     }
 
     /// A synced file in the staging directory, to be renamed.
-    pub(crate) fn stage(&self, bytes: &[u8]) -> Result<(PathBuf, Stat), StorageError> {
+    pub(crate) fn stage(&self, bytes: &[u8], modified: Option<i64>) -> Result<(PathBuf, Stat), StorageError> {
         let path = self.staging_path();
         let written = self.create_file(&path).and_then(|mut file| {
             self.write_all(&mut file, &path, bytes)?;
+            if let Some(nanoseconds) = modified.and_then(|modified| u64::try_from(modified).ok()) {
+                file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds))
+                    .map_err(|source| StorageError::io(DiskOperation::Write, &path, source))?;
+            }
             self.sync_file(&file, &path)?;
             let metadata =
                 file.metadata().map_err(|source| StorageError::io(DiskOperation::Read, &path, source))?;

@@ -19,6 +19,7 @@ mod arriving;
 mod put_after;
 mod replace;
 mod appended;
+mod remove;
 mod error;
 pub mod hook;
 

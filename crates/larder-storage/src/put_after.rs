@@ -12,7 +12,7 @@ impl Disk {
         bytes: &[u8],
         first: impl FnOnce(&Stat) -> Result<(), StorageError>,
     ) -> Result<Stat, StorageError> {
-        let (staged, stat) = self.stage(bytes)?;
+        let (staged, stat) = self.stage(bytes, None)?;
         first(&stat).and_then(|()| self.publish(&staged, path)).inspect_err(|_| self.discard(&staged))?;
         Ok(stat)
     }

@@ -243,6 +243,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             interval: purging.interval,
             dry_run: purging.dry_run,
         },
+        collection: config.storage.collection.clone(),
     }
 }
 

@@ -9,6 +9,8 @@
 )]
 
 #[cfg(test)]
+mod collecting;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod crashes;

@@ -62,13 +62,17 @@ fn a_push_makes_exactly_the_syncs_that_it_needs() {
         push_manifest(&registry, &one, &[]).await;
         assert_eq!(syncs(&recorder), (2, 2), "a manifest by its digest, once more");
         Step::DeleteTag { repository: REPOSITORY, tag: "latest" }.run(&registry, &mut None).await.unwrap();
-        assert_eq!(syncs(&recorder), (0, 1), "a deleted tag");
+        assert_eq!(
+            syncs(&recorder),
+            (1, 4),
+            "a deleted tag, and the first note of a deletion: its directory, its file"
+        );
         let digest = Digest::of(Algorithm::Sha256, &one);
         Step::DeleteManifest { repository: REPOSITORY, digest }.run(&registry, &mut None).await.unwrap();
-        assert_eq!(syncs(&recorder), (0, 1), "a deleted manifest without tags");
+        assert_eq!(syncs(&recorder), (1, 1), "a note, and a deleted manifest without tags");
         let digest = Digest::sha256(b"1");
         Step::DeleteBlob { repository: REPOSITORY, digest }.run(&registry, &mut None).await.unwrap();
-        assert_eq!(syncs(&recorder), (0, 1), "a deleted blob");
+        assert_eq!(syncs(&recorder), (1, 1), "a note, and a deleted blob");
     });
 }
 

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use larder_oci::{Algorithm, Descriptor, Digest, Manifest, Role, Tag};
 use larder_storage::Stat;
 use rusqlite::Row;
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 
 /// A tag, and the link file that said so.
 #[derive(Clone, Debug)]
@@ -49,6 +51,14 @@ pub(crate) struct ManifestRow {
 }
 
 impl ManifestRow {
+    /// A stored manifest of a kind that Larder only passes on. It is made of every digest that it mentions: what it is
+    /// made of must never look as if nothing referred to it.
+    pub(crate) fn of_unknown_kind(digest: Digest, bytes: &[u8]) -> ManifestRow {
+        let edges =
+            digests_mentioned(bytes).into_iter().map(|each| (role_number(Role::Layer), each)).collect();
+        ManifestRow { edges, ..ManifestRow::new(digest, bytes.len() as u64, None) }
+    }
+
     /// `manifest` is `None` for a stored manifest of a kind that Larder only passes on.
     pub(crate) fn new(digest: Digest, size: u64, manifest: Option<&Manifest>) -> ManifestRow {
         let subject = manifest.and_then(|manifest| manifest.subject.as_ref());
@@ -76,7 +86,8 @@ pub(crate) struct Changes {
     pub(crate) removed_tags: Vec<Tag>,
     pub(crate) manifests: Vec<ManifestRow>,
     pub(crate) removed_manifests: Vec<Digest>,
-    pub(crate) blobs: Vec<Digest>,
+    /// With the content's digest where that is another one.
+    pub(crate) blobs: Vec<(Digest, Option<Digest>)>,
     pub(crate) removed_blobs: Vec<Digest>,
 }
 
@@ -117,6 +128,28 @@ pub(super) fn digest_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Di
         _ => None,
     });
     digest.ok_or_else(|| unreadable(column, Type::Blob, std::io::Error::other("not a digest")))
+}
+
+pub(super) fn optional_digest_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Digest>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => digest_column(row, column).map(Some),
+    }
+}
+
+/// Every digest that stands somewhere in a text.
+fn digests_mentioned(bytes: &[u8]) -> BTreeSet<Digest> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = BTreeSet::new();
+    for algorithm in Algorithm::ALL {
+        let beginning = format!("{algorithm}:");
+        for (at, _) in text.match_indices(&beginning) {
+            let rest = text.get(at + beginning.len()..).unwrap_or_default();
+            let end = rest.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(rest.len());
+            found.extend(rest.get(..end).and_then(|hex| format!("{beginning}{hex}").parse::<Digest>().ok()));
+        }
+    }
+    found
 }
 
 pub(super) fn descriptor(row: &Row<'_>) -> rusqlite::Result<Option<Descriptor>> {

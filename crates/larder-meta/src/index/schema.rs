@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 /// Changes whenever the tables do; an index of another version is thrown away and built again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long a connection waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(30);
@@ -45,6 +45,8 @@ const TABLES: &str = "
     CREATE INDEX referrers_by_type ON manifests (repository, subject, artifact_type, digest)
         WHERE subject IS NOT NULL;
 
+    CREATE INDEX manifests_by_digest ON manifests (digest);
+
     CREATE TABLE edges (
         repository INTEGER NOT NULL,
         parent BLOB NOT NULL,
@@ -57,8 +59,11 @@ const TABLES: &str = "
     CREATE TABLE blobs (
         digest BLOB NOT NULL,
         repository INTEGER NOT NULL,
+        -- The content's digest where it isn't this one: registry:2 keeps a sha512 blob as an alias of its sha256.
+        target BLOB,
         PRIMARY KEY (digest, repository)
     ) WITHOUT ROWID;
+    CREATE INDEX blobs_by_target ON blobs (target) WHERE target IS NOT NULL;
     CREATE INDEX blobs_by_repository ON blobs (repository, digest);
 ";
 
@@ -75,7 +80,8 @@ pub(super) const SNAPSHOT: [&str; 5] = [
      FROM manifests JOIN repositories ON id = repository",
     "SELECT 'edge ' || name || ' ' || hex(parent) || ' ' || role || ' ' || hex(child)
      FROM edges JOIN repositories ON id = repository",
-    "SELECT 'blob ' || name || ' ' || hex(digest) FROM blobs JOIN repositories ON id = repository",
+    "SELECT 'blob ' || name || ' ' || hex(digest) || ' ' || coalesce(hex(target), '-')
+     FROM blobs JOIN repositories ON id = repository",
 ];
 
 /// Opens the index for writing, and says where it is. One that is damaged or of another version is

@@ -84,7 +84,7 @@ impl Index {
         self.write(|transaction| {
             for (name, listed, blob) in repositories {
                 let id = repository_id(transaction, &name, listed)?;
-                blob.iter().try_for_each(|digest| insert_blob(transaction, id, digest))?;
+                blob.iter().try_for_each(|digest| insert_blob(transaction, id, digest, None))?;
             }
             Ok(())
         })

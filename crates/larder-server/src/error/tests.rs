@@ -31,6 +31,7 @@ fn every_kind_of_error_has_its_status_and_code() {
         ),
         (RegistryError::BlobUnknown { repository: repository.clone(), digest }, 404, "BLOB_UNKNOWN"),
         (RegistryError::UploadUnknown { repository: repository.clone(), id }, 404, "BLOB_UPLOAD_UNKNOWN"),
+        (RegistryError::UndoTooLate { repository: repository.clone(), id: 1 }, 404, "MANIFEST_UNKNOWN"),
         (RegistryError::UploadTakenOver { id }, 409, "BLOB_UPLOAD_INVALID"),
         (RegistryError::ChunkOutOfOrder { id, first: 2, length: 1 }, 416, "RANGE_INVALID"),
         (RegistryError::ChunkLength { received: 2, claimed: 1 }, 400, "SIZE_INVALID"),

@@ -17,6 +17,7 @@ use super::{
     value::{Content, Entry, Origin, Value},
 };
 use http::{HeaderName, HeaderValue, Uri};
+use larder_core::Collection;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -38,6 +39,12 @@ const ROOT_DIRECTORY: &str = "/var/lib/registry";
 
 /// How many entries a page of the catalog or of a list of tags may hold.
 const PAGE_MAX: usize = 1000;
+
+/// Long enough to notice a slip, short enough that a full disk is helped.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+
+/// As abandoned uploads: a push that was given up before its manifest is one.
+const UNREFERENCED: Duration = Duration::from_secs(168 * 3600);
 
 const UPLOAD_AGE: Duration = Duration::from_secs(168 * 3600);
 const UPLOAD_PURGE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
@@ -137,6 +144,7 @@ impl<'a> Reader<'a> {
             root_directory: root_directory.to_owned(),
             delete_enabled: self.boolean("storage.delete.enabled", false),
             upload_purging: self.upload_purging(),
+            collection: self.collection(),
             read_only: self.boolean("storage.maintenance.readonly.enabled", false),
         }
     }
@@ -189,6 +197,14 @@ impl<'a> Reader<'a> {
             self.invalid(INTERVAL, origin, "must be longer than nothing, or purging would never pause");
         }
         purging
+    }
+
+    fn collection(&mut self) -> Collection {
+        Collection {
+            enabled: self.boolean("storage.maintenance.gc.enabled", true),
+            grace: self.duration("storage.maintenance.gc.grace", GRACE),
+            unreferenced: self.duration("storage.maintenance.gc.unreferenced", UNREFERENCED),
+        }
     }
 
     fn auth(&mut self, start: Start<'_>, root_directory: &Path) -> Auth {

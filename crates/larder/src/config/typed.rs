@@ -2,6 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Uri};
 use larder_auth::{Group, Rule};
+use larder_core::Collection;
 use larder_oci::RepoName;
 use larder_server::{CheckUrl, CipherSuite, Limits, Network};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -40,6 +41,8 @@ pub(crate) struct Storage {
     pub(crate) delete_enabled: bool,
     /// What happens to uploads that nobody finished.
     pub(crate) upload_purging: UploadPurging,
+    /// When what nothing refers to is taken away.
+    pub(crate) collection: Collection,
     /// Whether every write is refused.
     pub(crate) read_only: bool,
 }

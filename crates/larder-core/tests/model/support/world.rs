@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_core::{Blob, BlobContent, Environment, Registry, RegistryError, Settings, UploadPurging};
+use larder_core::{
+    Blob, BlobContent, Collection, Environment, Registry, RegistryError, Settings, UploadPurging,
+};
 use larder_oci::{Access, Actor, Digest, Operation};
 use larder_storage::Disk;
 use larder_storage::hook::DiskHook;
@@ -25,7 +27,12 @@ pub(crate) fn settings() -> Settings {
         interval: Duration::from_secs(24 * 3600),
         dry_run: false,
     };
-    Settings { deletes: true, read_only: false, upload_purging }
+    let collection = Collection {
+        enabled: true,
+        grace: Duration::from_secs(3600),
+        unreferenced: Duration::from_secs(24 * 3600),
+    };
+    Settings { deletes: true, read_only: false, upload_purging, collection }
 }
 
 pub(crate) fn open(root: &Path) -> Registry {

@@ -150,7 +150,7 @@ impl Ground {
         let changes = Changes {
             tags: (0..size).map(tag_row).collect(),
             manifests: many_manifests(size),
-            blobs: (0..size).map(|number| filler(b'b', number)).collect(),
+            blobs: (0..size).map(|number| (filler(b'b', number), None)).collect(),
             ..Changes::default()
         };
         store.index.apply(&app(), true, &changes).unwrap();

@@ -11,7 +11,7 @@ use larder_auth::{
     AuthMode, Clock, Effect, Gate, Group, Mode, Password, Passwords, Policy, Rule, Users, UsersFile, Who,
     htpasswd_line,
 };
-use larder_core::{Environment, Registry, Settings, UploadPurging};
+use larder_core::{Collection, Environment, Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
 use larder_oci::{Action, Digest};
 use larder_server::{AccessLog, App, BoundServer, Network, Observers, Options, ServeError, Tls, TlsFiles};
@@ -113,6 +113,11 @@ impl Setup {
                 age: Duration::from_secs(3600),
                 interval: Duration::from_secs(3600),
                 dry_run: false,
+            },
+            collection: Collection {
+                enabled: true,
+                grace: Duration::from_secs(3600),
+                unreferenced: Duration::from_secs(24 * 3600),
             },
         };
         let disk = Arc::new(Disk::open(&directory.path().join("data")).unwrap());

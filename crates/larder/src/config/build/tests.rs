@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{Environment, Loaded, keys};
+use larder_core::Collection;
 use larder_server::{Limits, Network};
 use std::collections::BTreeSet;
 
@@ -50,6 +51,21 @@ const ROWS: &[(&str, &str, &str)] = &[
         "storage.maintenance.uploadpurging.dryrun",
         "storage: filesystem",
         "storage: {filesystem: , maintenance: {uploadpurging: {dryrun: true}}}",
+    ),
+    (
+        "storage.maintenance.gc.enabled",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {gc: {enabled: false}}}",
+    ),
+    (
+        "storage.maintenance.gc.grace",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {gc: {grace: 1h}}}",
+    ),
+    (
+        "storage.maintenance.gc.unreferenced",
+        "storage: filesystem",
+        "storage: {filesystem: , maintenance: {gc: {unreferenced: 1h}}}",
     ),
     (
         "storage.maintenance.readonly.enabled",
@@ -285,6 +301,11 @@ fn defaults_of_a_file_that_says_little() {
                     age: seconds(168 * 3600),
                     interval: seconds(24 * 3600),
                     dry_run: false,
+                },
+                collection: Collection {
+                    enabled: true,
+                    grace: seconds(15 * 60),
+                    unreferenced: seconds(168 * 3600),
                 },
                 read_only: false,
             },

@@ -5,7 +5,7 @@ use super::super::{
     Kind::*,
     Status::{self, NotYet, Unneeded, Works},
 };
-use super::key;
+use super::{key, own};
 
 const NO_MEMORY: Status = NotYet(
     "Larder keeps images in files; to try it out without keeping anything, use `filesystem` with a rootdirectory on a tmpfs.",
@@ -26,6 +26,10 @@ pub(super) const KEYS: &[Key] = &[
     key("storage.maintenance.uploadpurging.age", Duration, Works, "168h", "How long after its last byte an upload counts as abandoned."),
     key("storage.maintenance.uploadpurging.interval", Duration, Works, "24h", "How often Larder looks for them."),
     key("storage.maintenance.uploadpurging.dryrun", Boolean, Works, "false", "Whether the log only says what would be removed."),
+    own("storage.maintenance.gc", Section, "", "Taking away what nothing refers to any more, while the registry is open."),
+    own("storage.maintenance.gc.enabled", Boolean, "true", "Whether it is taken away, and deletions can be undone until then."),
+    own("storage.maintenance.gc.grace", Duration, "15m", "How long after a deletion. So long it can be undone, and so long a client finds what it was told is there."),
+    own("storage.maintenance.gc.unreferenced", Duration, "168h", "How old a blob has to be that no manifest has ever named: its push was given up."),
     key("storage.maintenance.readonly", Section, Works, "", "A registry that takes nothing in."),
     key("storage.maintenance.readonly.enabled", Boolean, Works, "false", "Whether every change by clients is refused."),
     key("storage.delete", Section, Works, "", "Deleting by request."),

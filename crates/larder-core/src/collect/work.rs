@@ -1,0 +1,201 @@
+use std::collections::BTreeSet;
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use larder_meta::{Doomed, Kept, Release, Released};
+use larder_oci::{Digest, RepoName};
+
+use crate::collect::removals::Removed;
+use crate::collect::{Run, Thing, final_before};
+use crate::error::RegistryError;
+use crate::registry::Inner;
+
+/// How long after a failure the same deletion is looked at again.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(300);
+
+/// How long after something was found promised, at least.
+const AFTER_A_PROMISE: Duration = Duration::from_secs(1);
+
+/// What a run of the collector took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Deletions that became final.
+    pub removals: u64,
+    /// Manifests that their repository no longer holds.
+    pub manifests: u64,
+    /// Blobs that their repository no longer holds.
+    pub links: u64,
+    /// Content that is gone: blobs and manifests.
+    pub contents: u64,
+    /// Bytes that these had.
+    pub bytes: u64,
+    /// What stays for now because a client was told that it is there, or a push works on it.
+    pub promised: u64,
+    /// What stays because it could not be told whether something needs it.
+    pub unknown: u64,
+}
+
+impl Collected {
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Collected { removals: self.removals, promised: self.promised, ..Collected::default() }
+    }
+}
+
+impl AddAssign for Collected {
+    fn add_assign(&mut self, other: Collected) {
+        self.removals += other.removals;
+        self.manifests += other.manifests;
+        self.links += other.links;
+        self.contents += other.contents;
+        self.bytes += other.bytes;
+        self.promised += other.promised;
+        self.unknown += other.unknown;
+    }
+}
+
+/// What became of content that was to go.
+enum Fate {
+    Gone(u64),
+    Needed,
+    Held,
+    Unknown,
+}
+
+impl Inner {
+    /// Looks at the deletions whose grace time is over.
+    pub(crate) fn collect_due(&self, run: Run, stop: &AtomicBool) -> Result<Collected, RegistryError> {
+        let mut collected = Collected::default();
+        let collector = &self.collector;
+        if !run.now && collector.fence.all_promised_until().is_some() {
+            return Ok(collected);
+        }
+        let before = final_before((self.environment.now)(), run, self.settings.collection.grace);
+        if collector.removals.count() == 0 || !self.meta.know_every_reference(stop)? {
+            return Ok(collected);
+        }
+        let mut last = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let Some(removed) = collector.removals.take_due(before, run.now, last) else { break };
+            last = removed.id;
+            match self.let_go(&removed, run) {
+                Ok(done) if done.promised > 0 => {
+                    let pause = (self.settings.collection.grace / 4).max(AFTER_A_PROMISE);
+                    collector.removals.put_off(removed.id, pause);
+                    collected += done;
+                }
+                Ok(done) if done.unknown > 0 => {
+                    collector.removals.put_off(removed.id, AFTER_A_FAILURE);
+                    collected += done;
+                }
+                Ok(done) => {
+                    collector.removals.finish(removed.id);
+                    collected += Collected { removals: 1, ..done };
+                }
+                Err(error) => {
+                    tracing::error!(
+                        repository = %removed.repository, %error, cause = ?std::error::Error::source(&error),
+                        "what hung on a deletion could not be taken away; it is tried again"
+                    );
+                    collector.removals.put_off(removed.id, AFTER_A_FAILURE);
+                    collected.unknown += 1;
+                }
+            }
+        }
+        Ok(collected)
+    }
+
+    fn let_go(&self, removed: &Removed, run: Run) -> Result<Collected, RegistryError> {
+        let what = &removed.what;
+        let blobs: Vec<Digest> = what.parts.iter().chain(&what.blob).copied().collect();
+        let mut done = Collected::default();
+        let released = self.release(&removed.repository, &what.doomed, &blobs, run, &mut done)?;
+        // Content in an order in which a crash leaves no manifest whose layers are gone: whatever is left of it, the
+        // note of the deletion names it still.
+        let mut contents: BTreeSet<Digest> = blobs.into_iter().collect();
+        contents.extend(&released.blobs);
+        contents.extend(&released.manifests);
+        contents.extend(&what.manifest);
+        contents.extend(what.doomed.iter().map(|doomed| doomed.digest));
+        for digest in contents {
+            self.remove_content(&digest, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// Takes out of a repository what nothing in it refers to.
+    pub(crate) fn release(
+        &self,
+        repository: &RepoName,
+        manifests: &[Doomed],
+        blobs: &[Digest],
+        run: Run,
+        done: &mut Collected,
+    ) -> Result<Released, RegistryError> {
+        let collector = &self.collector;
+        let closing = collector.fence.closing(run.now);
+        let may_go = |digest: &Digest| {
+            !collector.removals.need(repository, digest)
+                && closing.close(Thing::Link(repository.clone(), *digest))
+        };
+        let released = self.meta.release(&Release { repository, manifests, blobs, may_go: &may_go })?;
+        drop(closing);
+        done.manifests += released.manifests.len() as u64;
+        done.links += released.blobs.len() as u64;
+        for (digest, kept) in &released.kept {
+            match kept {
+                // Another deletion needs it: that one will see to it.
+                Kept::Promised if collector.removals.need(repository, digest) => {}
+                Kept::Promised => done.promised += 1,
+                Kept::Used | Kept::PushedAgain => {}
+                Kept::Unknown { damaged } => {
+                    done.unknown += 1;
+                    tracing::warn!(
+                        %repository, %digest, %damaged,
+                        "a manifest of this repository is damaged, so what it needs isn't known and nothing is taken away; \
+                         push it again or delete it"
+                    );
+                }
+            }
+        }
+        Ok(released)
+    }
+
+    /// Removes content that nothing refers to, in whatever repository.
+    pub(crate) fn remove_content(&self, digest: &Digest, done: &mut Collected) -> Result<(), RegistryError> {
+        match self.try_to_remove_content(digest)? {
+            Fate::Gone(bytes) => {
+                tracing::debug!(%digest, bytes, "content that nothing refers to was removed");
+                done.contents += 1;
+                done.bytes += bytes;
+            }
+            Fate::Needed => {}
+            Fate::Held => done.promised += 1,
+            Fate::Unknown => done.unknown += 1,
+        }
+        Ok(())
+    }
+
+    fn try_to_remove_content(&self, digest: &Digest) -> Result<Fate, RegistryError> {
+        if self.blobs.stat(digest)?.is_none() || self.collector.removals.name(digest) {
+            return Ok(Fate::Needed);
+        }
+        // Links are promised; content only has to be left to who works on it right now.
+        let closing = self.collector.fence.closing(true);
+        if !closing.close(Thing::Content(*digest)) {
+            return Ok(Fate::Held);
+        }
+        Ok(match self.meta.is_referred_to(digest)? {
+            Some(false) => self.blobs.remove(digest)?.map_or(Fate::Needed, Fate::Gone),
+            Some(true) => Fate::Needed,
+            None => Fate::Unknown,
+        })
+    }
+
+    /// Whether something was written before `age` ago; a time that can't be told is no age.
+    pub(crate) fn is_older_than(&self, modified_nanoseconds: i64, age: Duration) -> bool {
+        let Ok(nanoseconds) = u64::try_from(modified_nanoseconds) else { return false };
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
+        (self.environment.now)().duration_since(modified).is_ok_and(|passed| passed >= age)
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether the index knows every reference that there is: only then may content go that it knows no reference to.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use larder_oci::{Algorithm, Digest, RepoName};
+
+use crate::error::MetaError;
+use crate::layout;
+use crate::listing::{Listing, Page};
+use crate::store::MetaStore;
+
+/// Content that is linked below directories which look like repositories but have names that are none. Nobody can pull
+/// it from here, and still it is somebody's.
+#[derive(Default)]
+pub(crate) struct HeldElsewhere {
+    digests: Mutex<HashSet<Digest>>,
+}
+
+impl HeldElsewhere {
+    pub(crate) fn replace(&self, digests: HashSet<Digest>) {
+        *self.digests.lock().unwrap_or_else(PoisonError::into_inner) = digests;
+    }
+
+    fn contains(&self, digest: &Digest) -> bool {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+}
+
+/// Since when every repository has been compared with its files and nobody has had a doubt.
+#[derive(Default)]
+pub(crate) struct Knowledge {
+    doubts: AtomicU64,
+    /// One more than the doubts there were when all was compared; 0 before that.
+    complete_at: AtomicU64,
+}
+
+impl Knowledge {
+    pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl MetaStore {
+    /// Makes the rows of every repository equal to its files, unless nothing can have changed since that was done.
+    /// `false` when `stop` was set before it was through.
+    ///
+    /// # Errors
+    /// A repository that can't be read: what it refers to isn't known then.
+    pub fn know_every_reference(&self, stop: &AtomicBool) -> Result<bool, MetaError> {
+        let doubts = self.knowledge.doubts.load(Ordering::SeqCst);
+        if self.knowledge.complete_at.load(Ordering::SeqCst) == doubts + 1 {
+            return Ok(true);
+        }
+        self.walk_names()?;
+        for name in self.index.all_names()? {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            self.reconcile(&name)?;
+        }
+        self.knowledge.complete_at.store(doubts + 1, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Takes no row for granted any more, as after a start: another program may have worked on the files.
+    pub fn doubt_everything(&self) {
+        self.names_walked.forget();
+        self.repositories.doubt_all();
+        self.knowledge.doubt();
+    }
+
+    /// Every repository that the index knows.
+    pub fn known_repositories(&self) -> Result<Vec<RepoName>, MetaError> {
+        self.index.all_names()
+    }
+
+    /// A page of a repository's blobs; beside each whether no manifest of the repository is made of it.
+    pub fn blobs_and_use(
+        &self,
+        repository: &RepoName,
+        page: &Page<Digest>,
+    ) -> Result<Listing<(Digest, bool)>, MetaError> {
+        self.reconcile(repository)?;
+        self.index.blobs_and_use(repository, page)
+    }
+
+    /// When a blob was last linked into a repository, in nanoseconds since 1970.
+    pub fn blob_linked_at(&self, repository: &RepoName, digest: &Digest) -> Result<Option<i64>, MetaError> {
+        let stat = self.disk.stat(&layout::layer_link(repository, digest))?;
+        Ok(stat.map(|stat| stat.modified_nanoseconds))
+    }
+
+    /// Whether anything refers to this content, in whatever repository; `None` while that can't be told, because not
+    /// every repository has been compared with its files.
+    pub fn is_referred_to(&self, digest: &Digest) -> Result<Option<bool>, MetaError> {
+        let doubts = self.knowledge.doubts.load(Ordering::SeqCst);
+        if self.knowledge.complete_at.load(Ordering::SeqCst) != doubts + 1 {
+            return Ok(None);
+        }
+        let referred = self.index.is_referred_to(digest)?
+            || self.held_elsewhere.contains(digest)
+            // A manifest that can't be read has no row.
+            || self.unreadable.is_noted(digest);
+        // A row that could not be written while this looked is a doubt.
+        Ok((self.knowledge.doubts.load(Ordering::SeqCst) == doubts).then_some(referred))
+    }
+
+    /// Every digest that a link below these directories is named by or holds.
+    pub(crate) fn digests_below(&self, directories: &[PathBuf]) -> Result<HashSet<Digest>, MetaError> {
+        let mut found = HashSet::new();
+        for directory in directories {
+            for part in ["_layers", "_manifests/revisions"] {
+                for algorithm in Algorithm::ALL {
+                    let place = directory.join(part).join(algorithm.as_str());
+                    for entry in self.disk.list(&place)?.unwrap_or_default() {
+                        found.extend(layout::digest_of_directory(algorithm, &entry.name));
+                        if let crate::store::Link::To(target) =
+                            self.read_link(&place.join(Path::new(&entry.name)).join("link"))?
+                        {
+                            found.insert(target);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
