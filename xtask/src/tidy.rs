@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("larder-upstream", &["larder-oci", "larder-core"]),
     ("larder-auth", &["larder-oci"]),
     ("larder-notify", &["larder-oci", "larder-storage", "larder-core"]),
+    ("larder-doctor", &["larder-oci"]),
     ("larder-server", &["larder-oci", "larder-core", "larder-auth", "larder-notify"]),
     (
         "larder",
@@ -33,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "larder-upstream",
             "larder-auth",
             "larder-notify",
+            "larder-doctor",
             "larder-server",
         ],
     ),

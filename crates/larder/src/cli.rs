@@ -44,6 +44,9 @@ pub(crate) enum Command {
         /// Its address, such as http://localhost:5000, or the config.yml that it was started with; the local one when left out.
         url: Option<String>,
     },
+    /// Find out why a registry doesn't work from here: replay what clients do, and say at which hop it fails, why, and
+    /// what to do.
+    Doctor(crate::doctor::Arguments),
     /// Free the space of what nothing refers to.
     #[command(hide = true)]
     GarbageCollect {

@@ -14,6 +14,7 @@ mod explain;
 mod users;
 mod keys;
 mod healthcheck;
+mod doctor;
 
 use clap::Parser;
 use cli::{Command, CommandLine};
@@ -69,6 +70,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Healthcheck { url } => {
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::GarbageCollect { .. } => Err(cli::NO_GARBAGE_COLLECTION.into()),
     }
 }
