@@ -51,6 +51,10 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
     });
     report.case("docker", "it has registry:2's port, volume and command", || looks_like_registry_2(&engine));
 
+    report.case("docker", "it takes every form in which registry:2's image is started", || {
+        takes_the_forms_of_registry_2(&engine)
+    });
+
     report.about("as it comes");
     let environment = ["REGISTRY_STORAGE_DELETE_ENABLED=true", "REGISTRY_LOG_LEVEL=info"];
     let volume = format!("{}:/var/lib/registry", data.display());
@@ -146,6 +150,31 @@ fn looks_like_registry_2(engine: &Engine) -> Result {
         "/Healthcheck/Test/1",
     ] {
         config.pointer(pointer).context(format!("{pointer} of {config}"))?;
+    }
+    Ok(())
+}
+
+/// The version is the one answer that every form has without a server.
+fn takes_the_forms_of_registry_2(engine: &Engine) -> Result {
+    let plain: &[&str] = &[];
+    for (entrypoint, arguments) in [
+        (None, ["--version"].as_slice()),
+        (None, &["-v"]),
+        (None, &["registry", "--version"]),
+        (None, &["/bin/registry", "--version"]),
+        (None, &["/entrypoint.sh", "registry", "-v"]),
+        (Some("registry"), &["--version"]),
+        (Some("/bin/registry"), &["-v"]),
+        (Some("larder"), &["--version"]),
+        (Some("/entrypoint.sh"), &["registry", "--version"]),
+    ] {
+        let entrypoint = entrypoint.map(|name| ["--entrypoint", name]);
+        let run = docker(engine).args(["run", "--rm", "--network", "none"]);
+        let run = run.args(entrypoint.as_ref().map_or(plain, |option| option.as_slice()));
+        let said = run.arg(IMAGE).args(arguments).ok()?;
+        if !said.starts_with("larder ") {
+            fail!("{entrypoint:?} {arguments:?} said {said:?}");
+        }
     }
     Ok(())
 }

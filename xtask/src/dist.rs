@@ -1,7 +1,8 @@
 //! Builds the programs that the rings run.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::failure::{Context, Failure, Result, fail};
@@ -48,11 +49,24 @@ pub(crate) fn make() -> Result<PathBuf> {
     fs::create_dir_all(&dir)?;
     let binary = dir.join("larder");
     fs::copy(places::target().join(&host).join("release/larder"), &binary).context("copying the binary")?;
+    link_names(&dir.join("names"))?;
     let headers = Run::new("ldd").arg(&binary).output()?.all();
     if !headers.contains("statically linked") && !headers.contains("not a dynamic executable") {
         fail!("{} is not static:\n{headers}", binary.display());
     }
     Ok(binary)
+}
+
+/// The names under which registry:2's image has its program, and which people write into manifests and Compose files.
+fn link_names(names: &Path) -> Result {
+    if names.try_exists()? {
+        fs::remove_dir_all(names)?;
+    }
+    fs::create_dir_all(names.join("bin"))?;
+    for name in ["bin/registry", "bin/larder", "entrypoint.sh"] {
+        symlink("/larder", names.join(name))?;
+    }
+    Ok(())
 }
 
 pub(crate) fn host_triple() -> Result<String> {

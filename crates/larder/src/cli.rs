@@ -5,7 +5,7 @@ use larder_auth::{KeyActions, KeyScope};
 use larder_oci::{Action, RepositoryPattern};
 use std::{
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -49,11 +49,7 @@ pub(crate) enum Command {
     Doctor(crate::doctor::Arguments),
     /// Free the space of what nothing refers to.
     #[command(hide = true)]
-    GarbageCollect {
-        /// registry:2's flags and config file, which are taken and not looked at.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
-    },
+    GarbageCollect(GarbageCollect),
 }
 
 /// `larder serve`
@@ -64,6 +60,28 @@ pub(crate) struct Serve {
     /// The directory for images and users of a start without a config file.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(crate) data: Option<PathBuf>,
+    /// Further arguments, which registry:2 takes and doesn't look at.
+    #[arg(hide = true)]
+    pub(crate) ignored: Vec<OsString>,
+}
+
+/// `larder garbage-collect`, with the flags of registry:2 and registry:3. Their flag library takes `--flag=true`, too.
+#[derive(Args, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GarbageCollect {
+    /// The config.yml of the registry; else the file that REGISTRY_CONFIGURATION_PATH names.
+    pub(crate) config: Option<PathBuf>,
+    /// Only say what would be removed.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    pub(crate) dry_run: bool,
+    /// Also remove manifests that no tag leads to.
+    #[arg(short = 'm', long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    pub(crate) delete_untagged: bool,
+    /// Say less.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
+    pub(crate) quiet: bool,
+    /// Further arguments, which registry:2 takes and doesn't look at.
+    #[arg(hide = true)]
+    pub(crate) ignored: Vec<OsString>,
 }
 
 /// `larder config`
@@ -235,8 +253,8 @@ pub(crate) fn rewrite(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsSt
     if arguments.is_empty() {
         arguments.push("larder".into());
     }
-    // The image of registry:2 also takes its program's name in front.
-    if arguments.get(1).is_some_and(|first| first == "registry") {
+    // Whatever isn't an argument of its program the image runs as a command, so that both may stand in front.
+    while arguments.get(1).is_some_and(|first| is_program_of_the_image(first)) {
         arguments.remove(1);
     }
     match arguments.get(1) {
@@ -248,6 +266,14 @@ pub(crate) fn rewrite(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsSt
         Some(_) => {}
     }
     arguments
+}
+
+/// `registry` on the path or by its own, and the script that the image starts with.
+fn is_program_of_the_image(argument: &OsStr) -> bool {
+    let is_a_path = || argument.as_encoded_bytes().starts_with(b"/");
+    argument == "registry"
+        || argument == "/entrypoint.sh"
+        || is_a_path() && Path::new(argument).file_name() == Some(OsStr::new("registry"))
 }
 
 fn is_config_file(argument: &OsStr) -> bool {

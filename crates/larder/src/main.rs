@@ -47,7 +47,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
                 environment,
                 may_use_system_directory,
             )?;
-            serve::serve(source, environment)?;
+            serve::serve(source, environment, &options.ignored)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::User(user) => {
@@ -71,7 +71,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
         Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::GarbageCollect { .. } => Err(cli::NO_GARBAGE_COLLECTION.into()),
+        Command::GarbageCollect(_) => Err(cli::NO_GARBAGE_COLLECTION.into()),
     }
 }
 

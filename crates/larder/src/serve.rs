@@ -1,6 +1,7 @@
 //! `larder serve`: the wiring.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,11 +38,18 @@ const SERVICE: &str = "larder";
 /// The user that registry:2 makes when its htpasswd file is missing.
 const REGISTRY_2_USER: &str = "docker";
 
-/// Serves until a signal says stop; returns when all work has ended.
-pub(crate) fn serve(source: Source, environment: &Environment) -> Result<(), Box<dyn Error>> {
+/// Serves until a signal says stop; returns when all work has ended. The arguments that were ignored are logged.
+pub(crate) fn serve(
+    source: Source,
+    environment: &Environment,
+    ignored: &[OsString],
+) -> Result<(), Box<dyn Error>> {
     let loaded = config::load(&source, environment)?;
     let log = telemetry::start(&loaded.config.log);
     tell(&loaded);
+    if !ignored.is_empty() {
+        tracing::warn!(arguments = ?ignored, "further arguments after the config file have no effect");
+    }
     let (config, secret_files) = (loaded.config, loaded.secret_files);
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

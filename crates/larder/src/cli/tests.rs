@@ -23,6 +23,22 @@ fn forms_of_the_registry_image() {
         ("larder /etc/docker/registry/config.yml", "larder serve /etc/docker/registry/config.yml"),
         ("larder registry serve a.yml", "larder serve a.yml"),
         ("larder registry", "larder serve"),
+        (
+            "larder /bin/registry serve /etc/docker/registry/config.yml",
+            "larder serve /etc/docker/registry/config.yml",
+        ),
+        ("larder /usr/local/bin/registry garbage-collect -m a.yml", "larder garbage-collect -m a.yml"),
+        (
+            "larder /entrypoint.sh /etc/docker/registry/config.yml",
+            "larder serve /etc/docker/registry/config.yml",
+        ),
+        ("larder /entrypoint.sh registry serve a.yml", "larder serve a.yml"),
+        ("larder registry --version", "larder --version"),
+        ("larder registry -v", "larder --version"),
+        ("larder ./registry", "larder ./registry"),
+        ("/bin/registry serve a.yml", "/bin/registry serve a.yml"),
+        ("larder a.yml b c", "larder serve a.yml b c"),
+        ("larder help", "larder help"),
         ("larder config.yaml", "larder serve config.yaml"),
         ("larder .yml", "larder serve .yml"),
         ("larder serve config.yml", "larder serve config.yml"),
@@ -42,7 +58,12 @@ fn forms_of_the_registry_image() {
 fn lines_and_what_they_mean() {
     let users = |file: &str| UsersFile { file: Some(file.into()), data: None };
     let serve = |config: Option<&str>, data: Option<&str>| {
-        Command::Serve(Serve { config: config.map(PathBuf::from), data: data.map(PathBuf::from) })
+        let (config, data) = (config.map(PathBuf::from), data.map(PathBuf::from));
+        Command::Serve(Serve { config, data, ignored: Vec::new() })
+    };
+    let collect = |dry_run, delete_untagged, quiet, ignored: &str| {
+        let (config, ignored) = (Some("a.yml".into()), words(ignored));
+        Command::GarbageCollect(GarbageCollect { config, dry_run, delete_untagged, quiet, ignored })
     };
     for (line, expected) in [
         ("larder", serve(None, None)),
@@ -50,7 +71,16 @@ fn lines_and_what_they_mean() {
         ("larder serve --data /d", serve(None, Some("/d"))),
         ("larder healthcheck", Command::Healthcheck { url: None }),
         ("larder healthcheck http://x", Command::Healthcheck { url: Some("http://x".to_owned()) }),
-        ("larder garbage-collect -d -m a.yml", Command::GarbageCollect { arguments: words("-d -m a.yml") }),
+        (
+            "larder a.yml b c",
+            Command::Serve(Serve { config: Some("a.yml".into()), data: None, ignored: words("b c") }),
+        ),
+        ("larder garbage-collect a.yml", collect(false, false, false, "")),
+        ("larder garbage-collect -d -m a.yml", collect(true, true, false, "")),
+        ("registry garbage-collect a.yml -dmq b", collect(true, true, true, "b")),
+        ("larder garbage-collect --delete-untagged=true --dry-run a.yml", collect(true, true, false, "")),
+        ("larder garbage-collect --delete-untagged=false --quiet a.yml", collect(false, false, true, "")),
+        ("larder garbage-collect", Command::GarbageCollect(GarbageCollect::default())),
         (
             "larder user add --file f ada --password-stdin",
             Command::User(User::Add {
