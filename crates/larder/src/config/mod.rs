@@ -251,4 +251,6 @@ fn builtin_tree() -> Value {
 }
 
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod tests;
