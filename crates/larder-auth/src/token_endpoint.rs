@@ -69,6 +69,8 @@ pub struct TokenGrant {
     pub issued_at: String,
     /// Whose token it is; anonymous too when wrong credentials asked for no more than anybody may have.
     pub actor: Actor,
+    /// The API key that it was given for, if it was one.
+    pub key: Option<Arc<KeyHolder>>,
     /// What it covers: of what was asked, what the policy allows.
     pub granted: Vec<Scope>,
 }
@@ -189,16 +191,18 @@ impl TokenEndpoint {
     fn issue(
         &self,
         actor: Actor,
-        key: Option<&KeyHolder>,
+        key: Option<&Arc<KeyHolder>>,
         request: &TokenRequest,
     ) -> Result<TokenGrant, Refusal> {
-        let granted = self.policy.get().grant(&actor, key, &request.scopes);
-        let issued = self.tokens.issue(&actor, key, &granted)?;
+        let holder = key.map(Arc::as_ref);
+        let granted = self.policy.get().grant(&actor, holder, &request.scopes);
+        let issued = self.tokens.issue(&actor, holder, &granted)?;
         Ok(TokenGrant {
             token: issued.token,
             expires_in_seconds: VALIDITY.as_secs(),
             issued_at: rfc3339(issued.issued_at_unix_seconds),
             actor,
+            key: key.map(Arc::clone),
             granted,
         })
     }

@@ -91,13 +91,16 @@ impl AccessLog {
 
 const END_OF_9999: Duration = Duration::from_secs(253_402_300_799);
 
+/// What the formats have no digits for (a clock before 1970 or after 9999) is written as the nearest they have.
+pub(crate) fn sayable(now: SystemTime) -> SystemTime {
+    now.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + END_OF_9999)
+}
+
 /// `10/Oct/2026:13:55:36 +0000`.
 fn apache_time(now: SystemTime) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // What the format has no digits for (a clock before 1970 or after 9999) is written as the nearest it has.
-    let sayable = now.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + END_OF_9999);
-    let rfc3339 = humantime::format_rfc3339_seconds(sayable).to_string();
+    let rfc3339 = humantime::format_rfc3339_seconds(sayable(now)).to_string();
     let field = |from: usize, to: usize| rfc3339.get(from..to).unwrap_or_default();
     let month = field(5, 7).parse().ok().and_then(|month: usize| MONTHS.get(month.checked_sub(1)?));
     format!("{}/{}/{}:{} +0000", field(8, 10), month.unwrap_or(&""), field(0, 4), field(11, 19))

@@ -12,6 +12,7 @@ use larder_oci::ErrorCode;
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Logged};
+use crate::audit::Audit;
 use crate::body::Body;
 use crate::doors::Door;
 use crate::error::{ApiError, error_response};
@@ -61,6 +62,8 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Who is told of pushes, pulls and deletions.
     pub notifications: Option<Arc<Notifications>>,
+    /// Who keeps book of who did what.
+    pub audit: Option<Audit>,
     /// Whether HTTP/2 is refused, also to clients that speak it unasked (`http.http2.disabled`).
     pub http1_only: bool,
     /// What clients may cost (`http.limits`).

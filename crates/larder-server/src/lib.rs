@@ -29,6 +29,7 @@ mod outlet;
 mod respond;
 mod error;
 mod access_log;
+mod audit;
 mod events;
 mod metrics;
 mod health;
@@ -39,6 +40,7 @@ pub mod fuzzing;
 
 pub use access_log::AccessLog;
 pub use app::{App, Observers, Options};
+pub use audit::{Audit, AuditTrail};
 pub use debug::{Debug, DebugServer};
 pub use doors::Door;
 pub use file_stamp::FileStamp;

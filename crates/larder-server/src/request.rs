@@ -1,6 +1,6 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -11,6 +11,7 @@ use larder_core::RegistryError;
 use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
 use crate::app::{App, Options, Peer};
+use crate::audit::{Noted, Pending, Said};
 use crate::body::Body;
 use crate::doors::{self, Knock};
 use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
@@ -28,6 +29,8 @@ pub(crate) struct Call {
     /// Whose request it is: behind trusted proxies it is not the peer's.
     client: IpAddr,
     id: RequestId,
+    /// For the audit log.
+    noted: Mutex<Noted>,
 }
 
 /// Names the request in the log and in answers that say "see the log".
@@ -88,7 +91,8 @@ impl Call {
         peer: Peer,
         client: IpAddr,
     ) -> Call {
-        Call { app, options, parts, peer, client, id: RequestId(rand::random()) }
+        let (id, noted) = (RequestId(rand::random()), Mutex::default());
+        Call { app, options, parts, peer, client, id, noted }
     }
 
     /// The answer, whatever happens.
@@ -110,10 +114,18 @@ impl Call {
             response.headers_mut().insert(ALLOW, header(allowed));
             return response;
         }
-        match self.dispatch(route, body).await {
-            Ok(response) => response,
-            Err(failure) => self.failed(failure),
+        let pending = self.begin_audit(&route);
+        let refusal = pending.as_ref().and_then(Pending::refusal);
+        let outcome = match refusal {
+            Some(error) => Err(error.into()),
+            None => self.dispatch(route, body).await,
+        };
+        let said = outcome.as_ref().map_or_else(Said::of, |_| Said::Allowed);
+        let response = outcome.unwrap_or_else(|failure| self.failed(failure));
+        if let Some(pending) = pending {
+            pending.answered(said, &response).await;
         }
+        response
     }
 
     /// What is meant.
@@ -198,7 +210,20 @@ impl Call {
             Some(Err(_)) => return Err(Refusal::HeaderGarbled.into()),
             None => None,
         };
-        Ok(self.app.gate.identify(value, &self.origin()).await?)
+        let identity = self.app.gate.identify(value, &self.origin()).await?;
+        self.note_identity(&identity);
+        Ok(identity)
+    }
+
+    pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes something for the audit log, if there is one.
+    pub(crate) fn note_audit(&self, note: impl FnOnce(&mut Noted)) {
+        if self.options.audit.is_some() {
+            note(&mut self.noted());
+        }
     }
 
     /// Where the request comes from, for whoever judges its credentials.
@@ -379,7 +404,7 @@ impl Call {
     /// Nothing that this user could do helps: his operator will be asked, and looks here.
     fn log_denial(&self, denied: &Denied) {
         tracing::info!(
-            request = %self.id, client = %self.peer.address, method = %self.parts.method,
+            request = %self.id, client = %self.client, method = %self.parts.method,
             path = self.parts.uri.path(), rule = denied.rule.as_deref().unwrap_or("none"),
             reason = %denied.reason, "a request was denied"
         );

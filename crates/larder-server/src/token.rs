@@ -37,6 +37,7 @@ impl Call {
             TokenRequest::new(Login::from_authorization(authorization), scopes.iter().map(String::as_str))
         };
         let grant = endpoint.grant(&request, &self.origin()).await?;
+        self.note_grant(&grant, request.scopes());
         let answer = json!({
             "token": grant.token.expose(),
             "access_token": grant.token.expose(),

@@ -20,6 +20,7 @@ mod put_after;
 mod replace;
 mod appended;
 mod remove;
+mod log_file;
 mod error;
 pub mod hook;
 
@@ -28,5 +29,6 @@ pub use arriving::Arriving;
 pub use blobs::{BlobFile, Blobs, Verified};
 pub use disk::{Disk, Entry, Stat};
 pub use error::{DiskOperation, StorageError};
+pub use log_file::{LogAppended, LogFile, LogRotation};
 pub use replace::replace_file;
 pub use staged::Staged;

@@ -4,6 +4,7 @@ mod cli;
 mod serve;
 mod reload;
 mod access;
+mod audit_log;
 mod first_start;
 mod telemetry;
 mod lines;

@@ -15,6 +15,7 @@ use larder_server::{App, FileStamp, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_log::AuditLog;
 use crate::config::{self, Config, Environment, Source};
 use crate::lines::LineWriter;
 use crate::serve;
@@ -55,6 +56,7 @@ pub(crate) struct Handles {
     pub(crate) log: LogHandle,
     pub(crate) access_log: LineWriter,
     pub(crate) notifications: Option<Arc<Notifications>>,
+    pub(crate) audit_log: Option<Arc<AuditLog>>,
 }
 
 /// Follows the configuration.
@@ -146,6 +148,7 @@ impl Reloader {
                     mistakes = mistakes.0.len(),
                     "the configuration is not taken up; what was in force stays in force"
                 );
+                self.note(&self.told.config, false, "the configuration has mistakes and was not taken up");
             }
         }
     }
@@ -180,10 +183,22 @@ impl Reloader {
             &new,
             &self.handles.access_log,
             self.handles.notifications.clone(),
+            self.handles.audit_log.as_ref(),
         ));
         let has_changed = self.told.config != new;
+        let words = if has_changed { "a changed configuration is in force" } else { "nothing has changed" };
+        self.note(&new, true, words);
         self.told.config = new;
         tracing::info!(has_changed, "the configuration is in force");
+    }
+}
+
+impl Reloader {
+    /// Tells the audit log.
+    fn note(&self, config: &Config, taken_up: bool, reason: &str) {
+        if let Some(audit) = serve::audit(config, self.handles.audit_log.as_ref()) {
+            audit.note("reload", taken_up, reason);
+        }
     }
 }
 
@@ -218,6 +233,9 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         kept.push("upstreams[].addr");
     }
     keep("auth", &old.auth, &mut new.auth, &mut kept);
+    if old.audit.as_ref().map(|audit| &audit.file) != new.audit.as_ref().map(|audit| &audit.file) {
+        keep("audit", &old.audit, &mut new.audit, &mut kept);
+    }
     keep("notifications", &old.notifications, &mut new.notifications, &mut kept);
     keep("log.formatter", &old.log.formatter, &mut new.log.formatter, &mut kept);
     keep("log.fields", &old.log.fields, &mut new.log.fields, &mut kept);

@@ -11,16 +11,17 @@ use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Policy, Users};
 use larder_core::{Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
 use larder_server::{
-    AccessLog, App, BoundServer, Check, ClientCertificates, Debug, DebugServer, Health, Metrics, Observers,
-    Options, Subject, Tls, TlsFiles,
+    AccessLog, App, Audit, BoundServer, Check, ClientCertificates, Debug, DebugServer, Health, Metrics,
+    Observers, Options, Subject, Tls, TlsFiles,
 };
-use larder_storage::Disk;
+use larder_storage::{Disk, LogRotation};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, users_files};
+use crate::audit_log::AuditLog;
 use crate::config::{
     self, Auth, ClientAuth, Config, Environment, HealthCheck, HealthSubject, Loaded, MinimumTls, Source,
 };
@@ -54,10 +55,18 @@ pub(crate) fn serve(
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let access_log = LineWriter::start("access log", std::io::stdout());
+    let audit_log = open_audit_log(&config)?;
+    let audit = audit(&config, audit_log.as_ref());
     let told = Told { source, environment: environment.clone(), config, secret_files };
-    let outcome = runtime.block_on(run(told, &log, &access_log));
+    let outcome = runtime.block_on(run(told, &log, &access_log, audit_log.as_ref()));
     // Waits for what still runs on blocking threads: a half-written upload is flushed.
     drop(runtime);
+    if let (Some(audit), Some(audit_log)) = (audit, audit_log) {
+        let reason =
+            outcome.as_ref().map_or_else(ToString::to_string, |()| "all requests had ended".to_owned());
+        audit.note("stop", outcome.is_ok(), &reason);
+        audit_log.close();
+    }
     access_log.flush();
     log.writer().flush();
     outcome
@@ -73,7 +82,24 @@ pub(crate) fn tell(loaded: &Loaded) {
     }
 }
 
-async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(), Box<dyn Error>> {
+fn open_audit_log(config: &Config) -> Result<Option<Arc<AuditLog>>, Box<dyn Error>> {
+    let Some(config::Audit { file, .. }) = &config.audit else { return Ok(None) };
+    let rotation = LogRotation { file_bytes: file.max_bytes, files_kept: file.max_files };
+    Ok(Some(Arc::new(AuditLog::open(&file.path, rotation)?)))
+}
+
+/// What is told to the audit log, if there is one.
+pub(crate) fn audit(config: &Config, audit_log: Option<&Arc<AuditLog>>) -> Option<Audit> {
+    let (audit, trail) = (config.audit.as_ref()?, Arc::clone(audit_log?));
+    Some(Audit { trail, pulls: audit.pulls, required: audit.required, now: SystemTime::now })
+}
+
+async fn run(
+    told: Told,
+    log: &LogHandle,
+    access_log: &LineWriter,
+    audit_log: Option<&Arc<AuditLog>>,
+) -> Result<(), Box<dyn Error>> {
     let config = &told.config;
     let root = &std::path::absolute(&config.storage.root_directory)?;
     warn_of_adoption(config, root);
@@ -101,12 +127,15 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
         health: Some(Arc::clone(&health)),
     };
-    let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone()));
+    let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
     let app = Arc::new(app.observed_by(observers));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
     );
+    if let Some(audit) = audit(config, audit_log) {
+        audit.note("start", true, concat!("larder ", env!("CARGO_PKG_VERSION"), " listens"));
+    }
     let stop = CancellationToken::new();
     let maintenance = tokio::spawn({
         let (registry, stop) = (registry.clone(), stop.clone());
@@ -136,6 +165,7 @@ async fn run(told: Told, log: &LogHandle, access_log: &LineWriter) -> Result<(),
         log: log.clone(),
         access_log: access_log.clone(),
         notifications,
+        audit_log: audit_log.cloned(),
     };
     tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
     let served = server.serve(app, stop, drain).await;
@@ -259,6 +289,7 @@ pub(crate) fn options(
     config: &Config,
     access_log: &LineWriter,
     notifications: Option<Arc<Notifications>>,
+    audit_log: Option<&Arc<AuditLog>>,
 ) -> Options {
     let access_log = access_log.clone();
     let public_url = config.http.host.as_ref().and_then(|url| {
@@ -274,6 +305,7 @@ pub(crate) fn options(
         access_log: (!config.log.access_log_disabled)
             .then(|| AccessLog::new(move |line| access_log.write(line), SystemTime::now)),
         notifications,
+        audit: audit(config, audit_log),
         http1_only: config.http.http2_disabled,
         limits: config.http.limits,
         trusted_proxies: config.http.trusted_proxies.clone(),

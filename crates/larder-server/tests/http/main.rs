@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod base;
 #[cfg(test)]
 mod basic_auth;

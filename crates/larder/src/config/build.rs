@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+mod audit;
 mod health;
 mod serving;
 mod upstreams;
@@ -57,6 +58,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         http: reader.http(),
         auth: reader.auth(start, &storage.root_directory),
         access: reader.access(start),
+        audit: reader.audit(),
         log: reader.log(),
         notifications: reader.notifications(),
         upstreams: reader.upstreams(),

@@ -238,12 +238,14 @@ fn the_defaults_of_the_table_are_the_defaults() {
     let lists = "\
 version: 0.1
 storage: filesystem
+audit: {path: /a}
 notifications: {endpoints: [{name: a, url: 'http://a'}]}
 health: {file: [{file: /f}], http: [{uri: 'http://a'}], tcp: [{addr: 'a:1'}]}
 ";
     let switched_on = "\
 version: 0.1
 storage: {filesystem: {rootdirectory: /r}}
+audit: {path: /a}
 http: {debug: {addr: ':1', prometheus: {enabled: true}}, tls: {certificate: /c, key: /k, clientcas: [/a]}}
 health: {storagedriver: {enabled: true}}
 ";

@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// Who may do what; without it, what `auth` says.
     pub(crate) access: Option<Access>,
+    /// The log of who did what, if there is one.
+    pub(crate) audit: Option<Audit>,
     /// What is written to the log.
     pub(crate) log: Log,
     /// Who is told of pushes, pulls and deletions; absent when nobody is.
@@ -223,6 +225,28 @@ pub(crate) struct Access {
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     /// In the order of the file.
     pub(crate) rules: Vec<Rule>,
+}
+
+/// `audit`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Audit {
+    /// Where it is written.
+    pub(crate) file: AuditFile,
+    /// Whether pulls that are allowed are in it.
+    pub(crate) pulls: bool,
+    /// Whether nothing is changed while it can't be written.
+    pub(crate) required: bool,
+}
+
+/// Where the audit log is written, which only a restart changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuditFile {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// The most bytes of one file; absent where another program rotates.
+    pub(crate) max_bytes: Option<u64>,
+    /// The most full files that are kept; absent for all.
+    pub(crate) max_files: Option<usize>,
 }
 
 /// `notifications`, with at least one endpoint that isn't disabled.

@@ -25,11 +25,11 @@ fn start(directory: &Path, text: &str) -> Reloader {
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
     let access_log = LineWriter::start("test", std::io::sink());
     let gate = serve::gate(&config, 0).unwrap();
-    let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log, None)));
+    let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log, None, None)));
     let log = telemetry::start(&config.log);
     Reloader::new(
         Told { source, environment, config, secret_files },
-        Handles { registry, app, tls: None, log, access_log, notifications: None },
+        Handles { registry, app, tls: None, log, access_log, notifications: None, audit_log: None },
     )
 }
 

@@ -273,7 +273,10 @@ const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, cli
 
 #[test]
 fn every_key_that_works_changes_the_configuration() {
-    let rows = || ROWS.iter().chain(super::notifications::tests::ROWS).chain(super::upstreams::tests::ROWS);
+    let rows = || {
+        let here = ROWS.iter().chain(super::notifications::tests::ROWS);
+        here.chain(super::upstreams::tests::ROWS).chain(super::audit::tests::ROWS)
+    };
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");
     }
@@ -324,6 +327,7 @@ fn defaults_of_a_file_that_says_little() {
             },
             auth: Auth::None,
             access: None,
+            audit: None,
             log: Log {
                 level: Level::Info,
                 formatter: Formatter::Text,

@@ -29,6 +29,7 @@ mod top;
 mod storage;
 mod auth;
 mod access;
+mod audit;
 mod middleware;
 mod http;
 mod notifications;
@@ -45,6 +46,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     storage::DRIVERS,
     auth::KEYS,
     access::KEYS,
+    audit::KEYS,
     middleware::KEYS,
     http::KEYS,
     http::LIMITS,
