@@ -1,8 +1,12 @@
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use larder_meta::MetaError;
 use larder_oci::{Digest, ManifestError, Reference, RepoName, Role, Tag, UploadId};
 use larder_storage::StorageError;
+
+use crate::upstream::{UpstreamError, UpstreamFailure};
 
 /// Why the registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -130,9 +134,38 @@ pub enum RegistryError {
     /// The disk or the index failed; the source says how.
     #[error("the registry could not read or write its data")]
     Meta(#[source] MetaError),
+    /// What was asked for isn't here, and its upstream gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Several waited for the same thing, which failed; the cause is what each of them is to be told.
+    #[error(transparent)]
+    Shared(Arc<RegistryError>),
     /// A defect in Larder: a task that must not fail did.
     #[error("an internal task failed")]
     Internal(#[source] tokio::task::JoinError),
+}
+
+impl RegistryError {
+    /// When to come back, if an upstream said so of its rate limit.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            RegistryError::Upstream(error) => match error.failure {
+                UpstreamFailure::RateLimited { retry_after } => retry_after,
+                _ => None,
+            },
+            RegistryError::Shared(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an upstream that is to blame.
+    pub fn is_upstream(&self) -> bool {
+        match self {
+            RegistryError::Upstream(_) => true,
+            RegistryError::Shared(error) => error.is_upstream(),
+            _ => false,
+        }
+    }
 }
 
 /// Content that a manifest names and its repository lacks.

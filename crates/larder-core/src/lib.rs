@@ -11,10 +11,10 @@
 //!
 //! What was pulled a moment ago is the exception: it is answered from memory, without a thread (`recent.rs`).
 //!
-//! # Where the pull-through cache will stand
+//! # The pull-through cache
 //!
-//! A lookup that finds nothing returns `None` from [`Registry::manifest`] and [`Registry::blob`]; a
-//! cache is asked at these two places, before the `None` leaves.
+//! Where a lookup finds nothing, and the repository has an [`Upstream`], [`Registry::manifest`] and [`Registry::blob`]
+//! ask it (`cache.rs`). What is fetched runs in tasks of its own, which nobody who leaves can stop.
 
 mod registry;
 mod pull;
@@ -27,16 +27,18 @@ mod discover;
 mod maintenance;
 mod upstream;
 mod upstreams;
+mod cache;
 mod events;
 mod error;
 
+pub use cache::{Arrived, ArrivedFuture, CacheCounts, Growing, ServedCopy, WhyCopy};
 pub use collect::{Collected, Collection, Removed, Run, Undone};
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
 pub use larder_meta::{Listing, Page, Precondition, Removal, RemovedTag};
 pub use maintenance::UploadPurging;
-pub use pull::{Blob, BlobContent, StoredManifest};
+pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
 pub use upload::{UploadProgress, UploadWriter};

@@ -22,11 +22,18 @@ pub struct UploadPurging {
 /// How long after the start the first purge runs, so that it doesn't compete with the first requests.
 const FIRST_PURGE: Duration = Duration::from_secs(60);
 
+/// How often to look for blobs that had begun to arrive and that nobody goes on with.
+const BETWEEN_LOOKS_AT_FILLS: Duration = Duration::from_secs(3600);
+
 impl Registry {
     /// The registry's background work; returns when `stop` is cancelled and the work at hand is done.
     pub async fn maintain(&self, stop: CancellationToken) {
         self.read_all_into_index(&stop).await;
-        tokio::join!(self.purge_uploads_regularly(&stop), self.collect_regularly(&stop));
+        tokio::join!(
+            self.purge_uploads_regularly(&stop),
+            self.collect_regularly(&stop),
+            self.forget_abandoned_fills_regularly(&stop)
+        );
     }
 
     async fn read_all_into_index(&self, stop: &CancellationToken) {
@@ -51,6 +58,18 @@ impl Registry {
                 log("abandoned uploads could not be purged", &error);
             }
             wait = purging.interval.max(Duration::from_secs(1));
+        }
+    }
+
+    async fn forget_abandoned_fills_regularly(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(BETWEEN_LOOKS_AT_FILLS) => {}
+            }
+            if let Err(error) = self.forget_abandoned_fills().await {
+                log("what had begun to arrive from upstreams could not be forgotten", &error);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -6,6 +7,7 @@ use bytes::Bytes;
 use larder_oci::{Access, Digest, MediaType, Pull, Reference, RepoName, stored_media_type};
 use larder_storage::StorageError;
 
+use crate::cache::{Growing, ServedCopy};
 use crate::error::RegistryError;
 use crate::recent::{Answered, Asked, LONGEST_KEPT};
 use crate::registry::{Inner, Registry};
@@ -23,6 +25,15 @@ pub struct StoredManifest {
     pub media_type: MediaType,
     /// Its bytes; they hash to the digest.
     pub bytes: Bytes,
+}
+
+/// A manifest, and what must be said with it.
+#[derive(Clone, Debug)]
+pub struct PulledManifest {
+    /// The manifest.
+    pub manifest: Arc<StoredManifest>,
+    /// If it is a copy of which nobody knows whether it still is what its upstream has.
+    pub copy: Option<ServedCopy>,
 }
 
 /// A blob as it is served.
@@ -46,16 +57,85 @@ pub enum BlobContent {
         /// Its length in bytes.
         size: u64,
     },
+    /// A file that is still arriving from an upstream.
+    Growing(Arc<Growing>),
+    /// Not here: its upstream holds it. Only in answer to [`Registry::blob_head`].
+    Upstream {
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+impl PulledManifest {
+    pub(crate) fn current(manifest: Arc<StoredManifest>) -> PulledManifest {
+        PulledManifest { manifest, copy: None }
+    }
+}
+
+impl Deref for PulledManifest {
+    type Target = StoredManifest;
+
+    fn deref(&self) -> &StoredManifest {
+        &self.manifest
+    }
+}
+
+impl BlobContent {
+    /// The content's length in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            BlobContent::Memory(bytes) => bytes.len() as u64,
+            BlobContent::File { size, .. } | BlobContent::Upstream { size } => *size,
+            BlobContent::Growing(growing) => growing.size(),
+        }
+    }
 }
 
 impl Registry {
-    /// The manifest that a tag or digest names, or `None`.
+    /// The manifest that a tag or digest names, or `None`. One that isn't here is fetched from the repository's upstream,
+    /// if it has one; about a tag the upstream is asked from time to time what it means now.
     pub async fn manifest(
         &self,
         access: &Access<Pull>,
         reference: &Reference,
+    ) -> Result<Option<PulledManifest>, RegistryError> {
+        let repository = access.repository();
+        match self.upstream_of(repository) {
+            Some(source) => Box::pin(self.manifest_or_fetch(&source, repository, reference)).await,
+            None => Ok(self.stored_manifest(repository, reference).await?.map(PulledManifest::current)),
+        }
+    }
+
+    /// The blob with this digest, or `None` if the repository doesn't hold it. One that isn't here is fetched from the
+    /// repository's upstream, if it has one, and can be read while it arrives.
+    pub async fn blob(&self, access: &Access<Pull>, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
+        let repository = access.repository();
+        match self.upstream_of(repository) {
+            Some(source) => Box::pin(self.blob_or_fetch(&source, repository, digest)).await,
+            None => self.stored_blob(repository, digest).await,
+        }
+    }
+
+    /// As [`blob`](Registry::blob), for whoever wants to know only whether there is one and how long it is: nothing is
+    /// fetched.
+    pub async fn blob_head(
+        &self,
+        access: &Access<Pull>,
+        digest: &Digest,
+    ) -> Result<Option<Blob>, RegistryError> {
+        let repository = access.repository();
+        match self.upstream_of(repository) {
+            Some(source) => Box::pin(self.blob_or_ask(&source, repository, digest)).await,
+            None => self.stored_blob(repository, digest).await,
+        }
+    }
+
+    pub(crate) async fn stored_manifest(
+        &self,
+        repository: &RepoName,
+        reference: &Reference,
     ) -> Result<Option<Arc<StoredManifest>>, RegistryError> {
-        let (repository, asked) = (access.repository(), Asked::Manifest(reference));
+        let asked = Asked::Manifest(reference);
         let state = self.inner.meta.state(repository);
         if let Some(Answered::Manifest(manifest)) = self.inner.recent.get(repository, asked, state) {
             return Ok(Some(manifest));
@@ -74,9 +154,12 @@ impl Registry {
         .await
     }
 
-    /// The blob with this digest, or `None` if the repository doesn't hold it.
-    pub async fn blob(&self, access: &Access<Pull>, digest: &Digest) -> Result<Option<Blob>, RegistryError> {
-        let (repository, asked) = (access.repository(), Asked::Blob(digest));
+    pub(crate) async fn stored_blob(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<Blob>, RegistryError> {
+        let asked = Asked::Blob(digest);
         let state = self.inner.meta.state(repository);
         if let Some(content) = self.inner.recent.get(repository, asked, state).and_then(Answered::into_blob) {
             return Ok(Some(Blob { digest: *digest, content }));
@@ -86,10 +169,15 @@ impl Registry {
             let (read, state) = (Instant::now(), inner.meta.state(&repository));
             let Some(content) = inner.blob(&repository, &digest)? else { return Ok(None) };
             let answered = match &content {
-                BlobContent::Memory(bytes) => Answered::Blob(bytes.clone()),
-                BlobContent::File { file, size } => Answered::File { file: Arc::clone(file), size: *size },
+                BlobContent::Memory(bytes) => Some(Answered::Blob(bytes.clone())),
+                BlobContent::File { file, size } => {
+                    Some(Answered::File { file: Arc::clone(file), size: *size })
+                }
+                BlobContent::Growing(_) | BlobContent::Upstream { .. } => None,
             };
-            inner.recent.put(&repository, Asked::Blob(&digest), answered, read, state);
+            if let Some(answered) = answered {
+                inner.recent.put(&repository, Asked::Blob(&digest), answered, read, state);
+            }
             Ok(Some(Blob { digest, content }))
         })
         .await
@@ -121,7 +209,11 @@ impl Inner {
         Ok(Some(StoredManifest { digest, media_type, bytes: bytes.into() }))
     }
 
-    fn blob(&self, repository: &RepoName, digest: &Digest) -> Result<Option<BlobContent>, RegistryError> {
+    pub(crate) fn blob(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<BlobContent>, RegistryError> {
         let Some(content) = self.meta.blob(repository, digest)? else { return Ok(None) };
         let Some(opened) = self.blobs.open(&content)? else {
             tracing::warn!(%repository, %digest, "a blob's content is missing from the store; push it again");

@@ -19,6 +19,7 @@ pub const LONGEST_MANIFEST: usize = 4 << 20;
 const MOUNT_CANDIDATES: usize = 32;
 
 /// A manifest that a client pushes.
+#[derive(Clone)]
 pub struct ManifestPush {
     /// What it is pushed as.
     pub reference: Reference,
@@ -44,6 +45,24 @@ pub struct PushedManifest {
 impl Registry {
     /// Stores a manifest and moves its tags; durable when this returns.
     pub async fn push_manifest(
+        &self,
+        access: &Access<Push>,
+        push: ManifestPush,
+    ) -> Result<PushedManifest, RegistryError> {
+        let again = push.clone();
+        match self.try_to_push_manifest(access, push).await {
+            Err(RegistryError::ReferencesUnknown { repository, missing }) => {
+                // Their client may have left them out because it was told that the upstream has them.
+                if self.fetch_references(&repository, &missing).await? {
+                    return self.try_to_push_manifest(access, again).await;
+                }
+                Err(RegistryError::ReferencesUnknown { repository, missing })
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_to_push_manifest(
         &self,
         access: &Access<Push>,
         push: ManifestPush,

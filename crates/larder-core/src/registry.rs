@@ -7,6 +7,7 @@ use larder_meta::MetaStore;
 use larder_storage::{Blobs, Disk};
 use tokio::sync::Semaphore;
 
+use crate::cache::Cache;
 use crate::collect::{Collection, Collector};
 use crate::error::RegistryError;
 use crate::events::EventSink;
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     deletes: AtomicBool,
     read_only: AtomicBool,
     upstreams: RwLock<Upstreams>,
+    pub(crate) cache: Cache,
     pub(crate) environment: Environment,
 }
 
@@ -106,6 +108,7 @@ impl Registry {
             read_only: settings.read_only.into(),
             settings,
             upstreams: RwLock::default(),
+            cache: Cache::default(),
             environment,
         };
         Ok(Registry { inner: Arc::new(inner), sink: None })
@@ -125,7 +128,7 @@ impl Registry {
 
     /// Who is asked for what isn't here.
     pub fn upstreams(&self) -> Upstreams {
-        self.inner.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.upstreams()
     }
 
     /// Whether the data directory is there and holds what was made in it at the start. Writes nothing: for
@@ -171,6 +174,10 @@ impl Registry {
 }
 
 impl Inner {
+    pub(crate) fn upstreams(&self) -> Upstreams {
+        self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
         if self.read_only.load(Ordering::Relaxed) { Err(RegistryError::ReadOnly) } else { Ok(()) }
     }

@@ -80,17 +80,17 @@ fn marks(name: &RepoName) -> PathBuf {
     repository(name).join("_larder/cached")
 }
 
-pub(crate) fn tag_marks(name: &RepoName) -> PathBuf {
-    marks(name).join("tags")
-}
-
 /// Says that the tag's current link is a copy of an upstream's.
 pub(crate) fn tag_mark(name: &RepoName, tag: &Tag) -> PathBuf {
-    tag_marks(name).join(tag.as_str())
+    marks(name).join("tags").join(tag.as_str())
+}
+
+pub(crate) fn manifest_marks(name: &RepoName) -> PathBuf {
+    marks(name).join("manifests")
 }
 
 pub(crate) fn manifest_mark(name: &RepoName, digest: &Digest) -> PathBuf {
-    marks(name).join("manifests").join(digest.algorithm().as_str()).join(digest.hex())
+    manifest_marks(name).join(digest.algorithm().as_str()).join(digest.hex())
 }
 
 pub(crate) fn blob_mark(name: &RepoName, digest: &Digest) -> PathBuf {

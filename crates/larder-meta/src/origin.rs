@@ -80,19 +80,8 @@ impl MetaStore {
         self.origin(&layout::layer_link(repository, digest), &layout::blob_mark(repository, digest))
     }
 
-    /// Whether somebody has pushed a tag or a manifest into the repository. Lists it.
+    /// Whether somebody has pushed a manifest into the repository. Lists its manifests.
     pub fn has_pushed(&self, repository: &RepoName) -> Result<bool, MetaError> {
-        let marked = self.names_in(&layout::tag_marks(repository))?;
-        for name in self.names_in(&layout::tags(repository))? {
-            let Ok(tag) = name.parse::<Tag>() else { continue };
-            let may_be_cached = marked.contains(&name);
-            if !may_be_cached || self.tag_origin(repository, &tag)? == Some(Origin::Pushed) {
-                // registry:2 leaves the directory of a tag whose link it couldn't write.
-                if self.disk.stat(&layout::tag_current(repository, &tag))?.is_some() {
-                    return Ok(true);
-                }
-            }
-        }
         for algorithm in Algorithm::ALL {
             for name in self.names_in(&layout::revisions(repository, algorithm))? {
                 let Some(digest) = layout::digest_of_directory(algorithm, &name) else { continue };
@@ -102,6 +91,11 @@ impl MetaStore {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the repository holds, or has held, copies of manifests.
+    pub fn has_copies(&self, repository: &RepoName) -> Result<bool, MetaError> {
+        Ok(self.disk.stat(&layout::manifest_marks(repository))?.is_some())
     }
 
     /// Makes content that an upstream holds in this repository a blob of it here; durable when this returns. One that

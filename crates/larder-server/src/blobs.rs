@@ -9,16 +9,21 @@ use crate::respond;
 impl Call {
     pub(crate) async fn get_blob(&self, name: &RepoName, digest: &Digest) -> Answer {
         let access = self.may_pull(name).await?;
-        if self.parts.method == Method::HEAD {
+        let found = if self.parts.method == Method::HEAD {
             // Whoever hears "it is here" won't upload it, and names it in a manifest later.
             self.app.registry.promise(&access, digest).await?;
-        }
-        let Some(blob) = self.app.registry.blob(&access, digest).await? else {
+            self.app.registry.blob_head(&access, digest).await?
+        } else {
+            self.app.registry.blob(&access, digest).await?
+        };
+        let Some(blob) = found else {
             return Err(RegistryError::BlobUnknown { repository: name.clone(), digest: *digest }.into());
         };
         let bytes = match blob.content {
             BlobContent::Memory(bytes) => ContentBytes::Memory(bytes),
             BlobContent::File { file, size } => ContentBytes::File { file, size },
+            BlobContent::Growing(growing) => ContentBytes::Growing(growing),
+            BlobContent::Upstream { size } => ContentBytes::Elsewhere { size },
         };
         let size = bytes.size();
         let content =

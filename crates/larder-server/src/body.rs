@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
+use larder_core::{Arrived, ArrivedFuture, Growing};
 use larder_oci::ByteRange;
 use tokio::task::JoinHandle;
 
@@ -42,6 +43,9 @@ pub(crate) struct Body {
     parts: VecDeque<Part>,
     remaining: u64,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// For more of the growing blob in front. Never locked: the mutex only makes the body something that may be looked
+    /// at from several threads.
+    waiting: Mutex<Option<ArrivedFuture>>,
     way: Way,
 }
 
@@ -65,7 +69,17 @@ pub(crate) enum Piece {
 
 enum Part {
     Memory(Bytes),
-    File { file: Arc<File>, range: ByteRange },
+    File {
+        file: Arc<File>,
+        range: ByteRange,
+    },
+    /// Of a blob that is still arriving.
+    Growing {
+        growing: Arc<Growing>,
+        range: ByteRange,
+    },
+    /// Bytes that aren't here; nobody may ask for them.
+    Elsewhere,
 }
 
 impl Body {
@@ -94,6 +108,21 @@ impl Body {
         }
     }
 
+    pub(crate) fn push_growing(&mut self, growing: &Arc<Growing>, range: ByteRange) {
+        if range.length() > 0 {
+            self.remaining += range.length();
+            self.parts.push_back(Part::Growing { growing: Arc::clone(growing), range });
+        }
+    }
+
+    /// A body that is as long as this and can't be sent: for the answer to a HEAD.
+    pub(crate) fn push_elsewhere(&mut self, length: u64) {
+        if length > 0 {
+            self.remaining += length;
+            self.parts.push_back(Part::Elsewhere);
+        }
+    }
+
     /// From here on the body is read as suits one of many streams on a connection.
     pub(crate) fn for_http2(&mut self) {
         self.way = Way::Http2;
@@ -116,16 +145,16 @@ impl Body {
     /// thread of its own may do.
     fn file_piece(&mut self) -> Option<FilePiece> {
         let Way::Outlet(outlet) = &self.way else { return None };
-        let Some(Part::File { file, range }) = self.parts.front_mut() else { return None };
+        let (file, range) = self.front_of_file().ok().flatten()?;
         let most = range.length().min(LONGEST_TICKET as u64);
         if self.reading.is_some() || most < WORTH_SENDING || !outlet.is_open() {
             return None;
         }
-        let cached = cached_length(file, range.start, most);
+        let cached = cached_length(&file, range.start, most);
         if cached < WORTH_SENDING {
             return None;
         }
-        let piece = outlet.piece(file, ByteRange { start: range.start, end: range.start + cached })?;
+        let piece = outlet.piece(&file, ByteRange { start: range.start, end: range.start + cached })?;
         self.taken(cached);
         Some(piece)
     }
@@ -135,6 +164,19 @@ impl Body {
         self.remaining
     }
 
+    /// What can be read of the file in front; `None` where there is none, or nothing of it has arrived.
+    fn front_of_file(&self) -> io::Result<Option<(Arc<File>, ByteRange)>> {
+        Ok(match self.parts.front() {
+            Some(Part::File { file, range }) => Some((Arc::clone(file), *range)),
+            Some(Part::Growing { growing, range }) => {
+                let end = growing.readable()?.min(range.end);
+                (end > range.start)
+                    .then(|| (Arc::clone(growing.file()), ByteRange { start: range.start, end }))
+            }
+            Some(Part::Memory(_) | Part::Elsewhere) | None => None,
+        })
+    }
+
     /// Starts or finishes reading the next piece of the file in front.
     fn poll_file(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if let Some(reading) = &mut self.reading {
@@ -142,17 +184,30 @@ impl Body {
             self.reading = None;
             return Poll::Ready(outcome.map_err(io::Error::other).and_then(|read| read));
         }
-        let Some(Part::File { file, range }) = self.parts.front() else {
-            return Poll::Ready(Ok(Bytes::new()));
-        };
+        let Some((file, range)) = self.front_of_file()? else { return self.poll_arrival(context) };
         let (offset, length) =
             (range.start, usize::try_from(range.length().min(self.piece())).unwrap_or(usize::MAX));
-        if let Some(bytes) = read_cached(file, offset, length) {
+        if let Some(bytes) = read_cached(&file, offset, length) {
             return Poll::Ready(Ok(bytes));
         }
-        let file = Arc::clone(file);
         self.reading = Some(tokio::task::spawn_blocking(move || read(&file, offset, length)));
         self.poll_file(context)
+    }
+
+    /// Waits for more of the growing blob in front. A failure is the end of the connection: its client must not take
+    /// what it got for the whole.
+    fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let Some(Part::Growing { growing, range }) = self.parts.front() else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let arrival = waiting.get_or_insert_with(|| growing.wait(*range));
+        let arrived = std::task::ready!(arrival.as_mut().poll(context));
+        *waiting = None;
+        match arrived? {
+            Arrived::Bytes(bytes) => Poll::Ready(Ok(bytes)),
+            Arrived::Until(_) => self.poll_file(context),
+        }
     }
 
     /// The next piece, however small; `None` at the end.
@@ -165,7 +220,10 @@ impl Body {
                 self.remaining -= bytes.len() as u64;
                 Poll::Ready(Ok(Some(bytes)))
             }
-            Some(Part::File { .. }) => {
+            Some(Part::Elsewhere) => {
+                Poll::Ready(Err(io::Error::other("the body of an answer to HEAD was to be sent")))
+            }
+            Some(Part::File { .. } | Part::Growing { .. }) => {
                 let bytes = std::task::ready!(self.poll_file(context))?;
                 self.taken(bytes.len() as u64);
                 Poll::Ready(Ok(Some(bytes)))
@@ -178,12 +236,14 @@ impl Body {
             None => false,
             Some(Part::Memory(bytes)) => bytes.len() < TOGETHER,
             Some(Part::File { range, .. }) => range.length() < TOGETHER as u64,
+            // What is waited for must not hold up what is there.
+            Some(Part::Growing { .. } | Part::Elsewhere) => false,
         }
     }
 
     fn taken(&mut self, length: u64) {
         self.remaining -= length;
-        if let Some(Part::File { range, .. }) = self.parts.front_mut() {
+        if let Some(Part::File { range, .. } | Part::Growing { range, .. }) = self.parts.front_mut() {
             range.start += length;
             if range.start >= range.end {
                 self.parts.pop_front();

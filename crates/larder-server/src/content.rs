@@ -8,6 +8,7 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, RANGE,
 };
 use http::{HeaderMap, Response, StatusCode};
+use larder_core::Growing;
 use larder_oci::{ByteRange, Digest, ErrorCode, RangeRequest};
 
 use crate::body::Body;
@@ -30,14 +31,24 @@ pub(crate) struct Content<'a> {
 /// Where the bytes are.
 pub(crate) enum ContentBytes {
     Memory(Bytes),
-    File { file: Arc<File>, size: u64 },
+    File {
+        file: Arc<File>,
+        size: u64,
+    },
+    /// Still arriving.
+    Growing(Arc<Growing>),
+    /// Not here: good for an answer to HEAD only.
+    Elsewhere {
+        size: u64,
+    },
 }
 
 impl ContentBytes {
     pub(crate) fn size(&self) -> u64 {
         match self {
             ContentBytes::Memory(bytes) => bytes.len() as u64,
-            ContentBytes::File { size, .. } => *size,
+            ContentBytes::File { size, .. } | ContentBytes::Elsewhere { size } => *size,
+            ContentBytes::Growing(growing) => growing.size(),
         }
     }
 
@@ -49,6 +60,8 @@ impl ContentBytes {
                 body.push_bytes(bytes.slice(start..end));
             }
             ContentBytes::File { file, .. } => body.push_file(file, range),
+            ContentBytes::Growing(growing) => body.push_growing(growing, range),
+            ContentBytes::Elsewhere { .. } => body.push_elsewhere(range.length()),
         }
     }
 }

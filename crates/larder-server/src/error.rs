@@ -2,7 +2,7 @@
 
 use http::{Response, StatusCode};
 use larder_auth::{AuthError, Denied, Refusal};
-use larder_core::RegistryError;
+use larder_core::{RegistryError, UpstreamFailure};
 use larder_oci::{ErrorCode, ReferenceError, Role};
 use serde_json::{Value, json};
 
@@ -111,9 +111,32 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
         }
         RegistryError::NoSpace(_) => one(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
         RegistryError::Corrupt { .. } => one(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
+        RegistryError::Upstream(error) => {
+            let (status, code) = from_upstream(error.failure);
+            one(status, code)
+        }
+        RegistryError::Shared(error) => from_registry(error, request_id),
         RegistryError::Meta(_) | RegistryError::Internal(_) => {
             vec![ApiError::internal(StatusCode::INTERNAL_SERVER_ERROR, request_id)]
         }
+    }
+}
+
+/// What isn't here and didn't come from upstream. A client falls back at once on any of these; only what the upstream
+/// itself refuses to everybody but its own users is "not there", as registries say it of what one may not see.
+fn from_upstream(failure: UpstreamFailure) -> (StatusCode, ErrorCode) {
+    match failure {
+        UpstreamFailure::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
+        UpstreamFailure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
+        UpstreamFailure::Offline => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
+        UpstreamFailure::Unauthorized | UpstreamFailure::Denied => {
+            (StatusCode::NOT_FOUND, ErrorCode::NameUnknown)
+        }
+        UpstreamFailure::Unreachable
+        | UpstreamFailure::Tls
+        | UpstreamFailure::Failed { .. }
+        | UpstreamFailure::Garbled
+        | UpstreamFailure::Cut => (StatusCode::BAD_GATEWAY, ErrorCode::Unavailable),
     }
 }
 

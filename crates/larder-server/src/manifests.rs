@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WARNING};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError};
+use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError, ServedCopy};
 use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
 
 use crate::body::Body;
@@ -12,7 +12,7 @@ use crate::condition;
 use crate::content::{Content, ContentBytes};
 use crate::error::ApiError;
 use crate::request::{Answer, Call, Failure};
-use crate::respond::{self, DOCKER_CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, header};
+use crate::respond::{self, DOCKER_CONTENT_DIGEST, LARDER_STALE, OCI_SUBJECT, OCI_TAG, header};
 use crate::uploads::{in_time, next_piece};
 
 /// How long a manifest may be on its way: 4 MiB even over a line of 300 kbit/s.
@@ -40,7 +40,10 @@ impl Call {
             bytes: ContentBytes::Memory(manifest.bytes.clone()),
             immutable: false,
         };
-        let response = content.respond(&self.parts.headers);
+        let mut response = content.respond(&self.parts.headers);
+        if let Some(copy) = &manifest.copy {
+            say_that_it_is_a_copy(response.headers_mut(), copy);
+        }
         let tag = match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
@@ -133,4 +136,15 @@ impl Call {
             .get(CONTENT_LENGTH)
             .and_then(|value: &HeaderValue| value.to_str().ok()?.parse().ok())
     }
+}
+
+/// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
+/// clients of its time still show).
+fn say_that_it_is_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
+    headers.insert(AGE, copy.age.as_secs().into());
+    headers.insert(WARNING, HeaderValue::from_static("110 larder \"Response is Stale\""));
+    // What an upstream's words may hold and a header mustn't is left out.
+    let reason: String =
+        copy.why.reason.chars().filter(|letter| matches!(letter, ' '..='~')).take(300).collect();
+    headers.insert(LARDER_STALE, header(&format!("{}: {reason}", copy.upstream)));
 }

@@ -337,8 +337,13 @@ impl Call {
         match failure {
             Failure::Registry(error) => {
                 let errors = from_registry(&error, &self.id.to_string());
-                let response = error_response(&errors);
-                if response.status().is_server_error() {
+                let mut response = error_response(&errors);
+                if let Some(after) = error.retry_after() {
+                    // Rounded up: a moment too early would be one more refusal.
+                    response.headers_mut().insert(RETRY_AFTER, (after.as_secs() + 1).into());
+                }
+                // Core has told the log of its upstreams, once for all who waited.
+                if response.status().is_server_error() && !error.is_upstream() {
                     self.log_failure(&error);
                 } else {
                     self.note(response.status(), &error.to_string());

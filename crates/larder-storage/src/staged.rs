@@ -3,7 +3,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_oci::{Algorithm, Hasher};
+use larder_oci::{Algorithm, Digest, Hasher};
 use rustix::fs::FallocateFlags;
 
 use crate::disk::{Disk, Stat};
@@ -88,6 +88,11 @@ impl Staged {
     /// The algorithm that the bytes are hashed with.
     pub fn algorithm(&self) -> Algorithm {
         self.hasher.algorithm()
+    }
+
+    /// Whether the bytes so far are this content.
+    pub fn hashes_to(&self, digest: &Digest) -> bool {
+        self.algorithm() == digest.algorithm() && self.hasher.clone().finish() == *digest
     }
 
     /// Says that so many bytes are about to come, so that the file system can lay them out in one piece. Only a hint:

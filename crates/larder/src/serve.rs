@@ -158,6 +158,7 @@ async fn run(
     for server in upstreams::bind(config, tls.as_ref()).await? {
         own_ports.spawn(server.serve(Arc::clone(&app), stop.clone(), drain));
     }
+    let registry_at_end = registry.clone();
     let handles = Handles {
         registry,
         app: Arc::clone(&app),
@@ -170,6 +171,8 @@ async fn run(
     tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
     let served = server.serve(app, stop, drain).await;
     let own_ports_served = own_ports.join_all().await;
+    // Not before: requests that were let end may still read what is arriving.
+    registry_at_end.stop_fetching().await;
     maintenance.await?;
     all_answered.cancel();
     uses.await?;

@@ -48,7 +48,29 @@ fn every_kind_of_error_has_its_status_and_code() {
         (RegistryError::ReadOnly, 405, "UNSUPPORTED"),
         (RegistryError::Corrupt { digest, path: "p".into() }, 500, "UNKNOWN"),
     ];
-    for (error, status, code) in cases {
+    let upstream = |failure| larder_core::UpstreamError {
+        upstream: "hub".into(),
+        host: "hub".into(),
+        failure,
+        detail: "the name can't be resolved".into(),
+        cause: None,
+    };
+    let failures = [
+        (UpstreamFailure::Unreachable, 502, "UNAVAILABLE"),
+        (UpstreamFailure::TimedOut, 504, "UNAVAILABLE"),
+        (UpstreamFailure::Tls, 502, "UNAVAILABLE"),
+        (UpstreamFailure::Unauthorized, 404, "NAME_UNKNOWN"),
+        (UpstreamFailure::Denied, 404, "NAME_UNKNOWN"),
+        (UpstreamFailure::RateLimited { retry_after: None }, 429, "TOOMANYREQUESTS"),
+        (UpstreamFailure::Failed { status: 500 }, 502, "UNAVAILABLE"),
+        (UpstreamFailure::Garbled, 502, "UNAVAILABLE"),
+        (UpstreamFailure::Cut, 502, "UNAVAILABLE"),
+        (UpstreamFailure::Offline, 504, "UNAVAILABLE"),
+    ];
+    let shared = failures.map(|(failure, status, code)| {
+        (RegistryError::Shared(RegistryError::from(upstream(failure)).into()), status, code)
+    });
+    for (error, status, code) in cases.into_iter().chain(shared) {
         let errors = from_registry(&error, "id");
         assert_eq!((errors[0].status.as_u16(), errors[0].code.as_str()), (status, code), "{error}");
         assert!(errors[0].detail.as_str().is_some_and(|text| text.len() > 10), "{error}");

@@ -78,6 +78,9 @@ pub(crate) fn bytes_of(blob: &Blob) -> Vec<u8> {
             assert_eq!(file.metadata().unwrap().len(), *size);
             bytes
         }
+        elsewhere @ (BlobContent::Growing(_) | BlobContent::Upstream { .. }) => {
+            panic!("not a stored blob: {elsewhere:?}")
+        }
     };
     assert_eq!(
         Digest::of(blob.digest.algorithm(), &bytes),

@@ -1,0 +1,106 @@
+//! The pull-through cache: what a repository lacks is fetched from its upstream, once however many ask, and what is
+//! here is served whatever becomes of the upstream.
+//!
+//! - A **blob** that is missing is *filled* (`fill.rs`, `fills.rs`) and read while it grows (`growing.rs`).
+//! - A **manifest** by digest is asked for once and fresh for ever. A tag is asked about at most once per window
+//!   (`tags.rs`); any failure serves the copy.
+//! - What was pushed here is never overwritten, and nobody but the repository's own upstream can bring anything into it:
+//!   that the store holds some content for another repository gives nobody a right to it.
+
+mod blobs;
+mod counters;
+mod fill;
+mod fills;
+mod flights;
+mod growing;
+mod manifests;
+mod remembered;
+mod tags;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_oci::{Digest, Reference, RepoName};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use counters::CacheCounts;
+pub(crate) use counters::Counters;
+use fills::Fills;
+use flights::Flights;
+pub use growing::{Arrived, ArrivedFuture, Growing};
+use manifests::Answer;
+use remembered::Remembered;
+pub use tags::{ServedCopy, WhyCopy};
+
+use crate::error::RegistryError;
+use crate::registry::Registry;
+use crate::upstream::{UpstreamError, UpstreamFailure};
+use crate::upstreams::UpstreamRepository;
+
+/// What nobody has gone on with for so long of a blob that had begun to arrive is forgotten.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+type SizeAnswer = Result<Option<Option<u64>>, Arc<RegistryError>>;
+
+/// The cache's state, none of which outlives the process.
+#[derive(Default)]
+pub(crate) struct Cache {
+    fills: Fills,
+    sizes: Flights<(RepoName, Digest), SizeAnswer>,
+    questions: Flights<(RepoName, Reference), Answer>,
+    remembered: Remembered,
+    pub(crate) counters: Arc<Counters>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Registry {
+    /// What the cache has done and does.
+    pub fn cache_counts(&self) -> CacheCounts {
+        let cache = &self.inner.cache;
+        cache.counters.counts(cache.fills.count())
+    }
+
+    /// Stops fetching from upstreams and waits until nothing is being written any more. What has arrived of a blob
+    /// stays; it goes on after the next start. For the end of the process: nothing is fetched after it.
+    pub async fn stop_fetching(&self) {
+        let cache = &self.inner.cache;
+        cache.stop.cancel();
+        cache.tasks.close();
+        cache.tasks.wait().await;
+    }
+
+    /// Forgets what had begun to arrive and nobody has gone on with for a day; gives how much.
+    pub async fn forget_abandoned_fills(&self) -> Result<usize, RegistryError> {
+        self.blocking(|inner| {
+            let now = (inner.environment.now)();
+            Ok(inner.blobs.forget_abandoned(now, ABANDONED, |digest| inner.cache.fills.is_running(digest))?)
+        })
+        .await
+    }
+
+    /// Who is asked for what this repository lacks.
+    pub(crate) fn upstream_of(&self, repository: &RepoName) -> Option<UpstreamRepository> {
+        self.inner.upstreams().of(repository)
+    }
+}
+
+impl UpstreamRepository {
+    /// A failure that core has found out itself.
+    pub(crate) fn error(&self, failure: UpstreamFailure, detail: &str) -> UpstreamError {
+        let name: Arc<str> = self.upstream.name().into();
+        UpstreamError { upstream: Arc::clone(&name), host: name, failure, detail: detail.into(), cause: None }
+    }
+
+    fn still_silent(&self) -> UpstreamError {
+        self.error(UpstreamFailure::TimedOut, "no answer in time")
+    }
+
+    fn offline(&self) -> UpstreamError {
+        self.error(
+            UpstreamFailure::Offline,
+            "this is not at hand, and asking the upstream is switched off (offline)",
+        )
+    }
+}

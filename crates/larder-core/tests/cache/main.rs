@@ -1,0 +1,21 @@
+//! The pull-through cache against an upstream that fails in every way.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand in for the policy and disturb the directory from outside"
+)]
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod fills;
+#[cfg(test)]
+mod freshness;
+#[cfg(test)]
+mod matrix;
+#[cfg(test)]
+mod origin;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod world;
