@@ -43,7 +43,7 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
     if report.step("cargo", "the static binary is built", dist::make).is_none() {
         return Ok(report);
     }
-    let engine = Engine::start(&ring)?;
+    let engine = Engine::start(&ring, "docker", &[])?;
     report.case("docker", "builds the image", || {
         let dockerfile = places::workspace().join("Dockerfile");
         let build = docker(&engine).args(["build", "--quiet", "--tag", IMAGE, "--file"]).arg(dockerfile);

@@ -23,6 +23,7 @@ mod clients;
 mod conformance;
 mod container;
 mod crash;
+mod doctor;
 mod fuzz;
 mod proxies;
 mod suite;
@@ -45,6 +46,7 @@ const RINGS: &[Ring] = &[
     ("swap", &["peer"], swap::ring),
     ("clients", &["peer", "only"], clients::ring),
     ("proxies", &["peer"], proxies::ring),
+    ("doctor", &[], doctor::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),

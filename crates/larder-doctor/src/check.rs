@@ -5,6 +5,7 @@ mod connect;
 mod tls;
 mod base;
 mod challenge;
+mod machine;
 mod login;
 mod push;
 mod sizes;
@@ -50,8 +51,9 @@ impl Visit<'_, '_> {
     pub(crate) async fn walk(&mut self) {
         let Some(addresses) = resolve::check(self).await else { return };
         let Some(address) = connect::check(self, &addresses).await else { return };
-        let Some(client) = tls::check(self, address).await else { return };
+        let Some((client, verdict)) = tls::check(self, address).await else { return };
         let base = base::check(self, &client).await;
+        machine::check(self, &client, verdict.as_ref());
         let Some(base) = base else { return };
         let Some(session) = login::check(self, &client, &base).await else { return };
         if !self.options.write {

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use crate::canary::repository_of;
 use crate::check::Visit;
 use crate::journal::Journal;
+use crate::machine::Machine;
 use crate::net::Trust;
 use crate::secret::Login;
 use crate::target::Target;
@@ -32,6 +33,8 @@ pub struct Options {
     pub clock: fn() -> SystemTime,
     /// Makes the canary's name and bytes different from every other's.
     pub seed: u64,
+    /// The machine whose programs' files are read; `None` leaves them alone.
+    pub machine: Option<Machine>,
     /// What the environment says about HTTP proxies: (variable, value), as it is set.
     pub environment: Vec<(String, String)>,
 }
@@ -47,6 +50,7 @@ impl Default for Options {
             sent_at_most: 12 << 20,
             clock: SystemTime::now,
             seed: rand::random(),
+            machine: None,
             environment: Vec::new(),
         }
     }
@@ -97,7 +101,10 @@ impl Doctor {
             }
             roots.add_parsable_certificates(certificates);
         }
+        let machine = self.options.machine.as_ref();
+        let by_file =
+            machine.map(|machine| machine.authorities(&self.target.authority())).unwrap_or_default();
         let since = (self.options.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok(Trust { roots, by_file: Vec::new(), now: UnixTime::since_unix_epoch(since) })
+        Ok(Trust { roots, by_file, now: UnixTime::since_unix_epoch(since) })
     }
 }

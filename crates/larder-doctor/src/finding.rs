@@ -25,13 +25,11 @@ pub enum Stage {
     Pull,
     /// Taking things away again.
     Delete,
-    /// Whether a mirror is really asked.
-    Mirror,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 11] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Resolve,
         Stage::Connect,
         Stage::Tls,
@@ -42,7 +40,6 @@ impl Stage {
         Stage::Manifests,
         Stage::Pull,
         Stage::Delete,
-        Stage::Mirror,
     ];
 
     /// The word for it in output and in `--json`.
@@ -58,7 +55,6 @@ impl Stage {
             Stage::Manifests => "manifests",
             Stage::Pull => "pull",
             Stage::Delete => "delete",
-            Stage::Mirror => "mirror",
         }
     }
 
@@ -219,6 +215,20 @@ rows! {
     RepositoryUnknown "repository-unknown" "The repository isn't there.";
     PlatformMissing "platform-missing" "The image has no variant for this machine.";
     DeleteDisabled "delete-disabled" "Deleting is switched off.";
+    HelperMissing "helper-missing" "docker is told to use a credential helper that isn't installed.";
+    HelperBroken "helper-broken" "The credential helper fails.";
+    CredentialsElsewhere "credentials-elsewhere" "The login is stored for another spelling of the registry.";
+    FileUnreadable "file-unreadable" "A program's file can't be read, so that it starts with nothing or not at all.";
+    MirrorScheme "mirror-scheme" "A mirror is written down with another scheme than it speaks.";
+    MirrorUrl "mirror-url" "A mirror is written down in a form that its program ignores or refuses.";
+    InsecureMissing "insecure-missing" "A program isn't told that the registry speaks plain HTTP.";
+    InsecureIgnored "insecure-ignored" "Docker's containerd store ignores insecure-registries in its first releases.";
+    AuthorityMissing "authority-missing" "A program isn't told the registry's authority.";
+    CertificateMixup "certificate-mixup" "A certificate has the wrong ending, so that docker takes it for something else.";
+    CertsDirectory "certs-directory" "The directory for a registry's certificates has another name than the registry.";
+    ConfigPathUnset "config-path-unset" "containerd isn't told where its hosts.toml files are.";
+    MirrorsAndConfigPath "mirrors-and-config-path" "containerd has mirrors in two places and refuses both.";
+    OverridePath "override-path" "A mirror's path is used in a way that its program doesn't mean.";
 }
 
 #[cfg(test)]

@@ -19,12 +19,16 @@ mod secret;
 
 mod net;
 mod hop;
+mod machine;
 mod check;
 mod doctor;
 mod canary;
+mod files;
 
 pub use doctor::{Doctor, Options};
+pub use files::{ClientFile, ClientPlan, ClientProgram, MergeError, ProxyPlan, ProxyProgram};
 pub use finding::{Finding, Hop, Row, Severity, Stage};
 pub use journal::{Entry, Journal, Outcome};
+pub use machine::Machine;
 pub use secret::{Login, Password};
 pub use target::{Target, TargetError};

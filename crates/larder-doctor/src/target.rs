@@ -104,6 +104,11 @@ impl Target {
         authority(&self.host, self.port)
     }
 
+    /// Whether it was written down as one that speaks plain HTTP.
+    pub fn is_plain(&self) -> bool {
+        self.scheme == Some(Scheme::Http)
+    }
+
     /// Whether the host is this machine: what docker and podman allow plain HTTP to.
     pub(crate) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

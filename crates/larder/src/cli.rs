@@ -47,6 +47,10 @@ pub(crate) enum Command {
     /// Find out why a registry doesn't work from here: replay what clients do, and say at which hop it fails, why, and
     /// what to do.
     Doctor(crate::doctor::Arguments),
+    /// Print the files that tell a client about a registry, its mirrors and its authority; or write them.
+    Client(crate::setup::ClientArguments),
+    /// Print a configuration for a proxy in front of a registry.
+    Proxy(crate::setup::ProxyArguments),
     /// Free the space of what nothing refers to.
     #[command(hide = true)]
     GarbageCollect(GarbageCollect),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use larder_doctor::{Doctor, Journal, Login, Options, Password, Target};
+use larder_doctor::{Doctor, Journal, Login, Machine, Options, Password, Target};
 
 use print::Page;
 
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// Also write: push a small canary to the repository (or to one of its own), and take it away again.
     #[arg(long)]
     write: bool,
-    /// Log in as this user.
+    /// Log in as this user, and not as docker or podman on this machine would.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password from this file; a line break at its end doesn't count.
@@ -48,15 +48,17 @@ pub(crate) struct Arguments {
 /// Looks, and prints. The exit code is 0 when nothing fails, else that of the first stage that does (10 and up).
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let target: Target = arguments.registry.parse()?;
+    let machine = Machine::here();
     let options = Options {
         write: arguments.write,
-        login: login(arguments)?,
+        login: login(arguments)?.or_else(|| machine.login(&target.authority())),
         authorities: arguments.ca.clone(),
         slow: Duration::from_secs(arguments.slow),
         sent_at_most: arguments.send.saturating_mul(1_000_000),
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
+        machine: Some(machine),
         ..Options::default()
     };
     let doctor = Doctor { target, options };

@@ -16,6 +16,7 @@ mod users;
 mod keys;
 mod healthcheck;
 mod doctor;
+mod setup;
 
 use clap::Parser;
 use cli::{Command, CommandLine};
@@ -72,6 +73,8 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Client(arguments) => setup::client(&arguments, &mut std::io::stdout()),
+        Command::Proxy(arguments) => setup::proxy(&arguments, &mut std::io::stdout()),
         Command::GarbageCollect(_) => Err(cli::NO_GARBAGE_COLLECTION.into()),
     }
 }

@@ -22,17 +22,18 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// A dockerd that shares nothing with another one on the machine and touches no network setting.
-    pub(crate) fn start(ring: &Ring) -> Result<Self> {
-        let url = format!("unix://{}", ring.sockets.join("docker.sock").display());
+    pub(crate) fn start(ring: &Ring, name: &str, more: &[&str]) -> Result<Self> {
+        let url = format!("unix://{}", ring.sockets.join(format!("{name}.sock")).display());
         let mut daemon = Run::new("dockerd")
             .arg("--data-root")
-            .arg(ring.dir.join("docker"))
+            .arg(ring.dir.join(name))
             .arg("--exec-root")
-            .arg(ring.sockets.join("docker-exec"))
+            .arg(ring.sockets.join(format!("{name}-exec")))
             .arg("--pidfile")
-            .arg(ring.sockets.join("docker.pid"))
+            .arg(ring.sockets.join(format!("{name}.pid")))
             .args(["--host", &url, "--bridge=none", "--iptables=false", "--ip6tables=false"])
-            .daemon(ring, "dockerd")?;
+            .args(more)
+            .daemon(ring, name)?;
         daemon.wait_until("docker reaches it", START_LIMIT, || {
             let info = Run::new("docker").args(["--host", &url, "info"]).output();
             info.is_ok_and(|output| output.code == Some(0))

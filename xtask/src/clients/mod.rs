@@ -190,7 +190,10 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let single = Image::single(1, crate::image::native_architecture(), &[30_000, 3_000_000]);
     let multi = Image::index(10, &["amd64", "arm64"], &[20_000, 200_000]);
     let layouts = Layouts { single: layout(&ring, &single, "one")?, multi: layout(&ring, &multi, "many")? };
-    let engines = Engines { docker: docker::Engine::start(&ring)?, containerd: ctr::Engine::start(&ring)? };
+    let engines = Engines {
+        docker: docker::Engine::start(&ring, "docker", &[])?,
+        containerd: ctr::Engine::start(&ring)?,
+    };
 
     let chosen = |name: &str| only.as_ref().is_none_or(|only| only.contains(&name));
     for (auth, tls) in variants(program) {

@@ -48,7 +48,7 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, session: &Session, canary: 
         None => visit.good(STAGE, format!("a slow upload of {} s gets through", length.as_secs())),
         Some(second) => {
             let hop = culprit(visit, &steady);
-            let (fix, _) = fixes(visit.front.as_ref());
+            let (fix, _) = fixes(front(visit, &steady).as_ref());
             let told = Told::failure(
                 hop,
                 format!("an upload that sends all the time is ended after {second:.0} s: {}", words(&steady)),
@@ -67,7 +67,7 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, session: &Session, canary: 
         Some(_) if steady_end.is_some() => {}
         Some(second) => {
             let hop = culprit(visit, &silent);
-            let (_, fix) = fixes(visit.front.as_ref());
+            let (_, fix) = fixes(front(visit, &silent).as_ref());
             let told = Told::warning(
                 hop,
                 format!(
@@ -111,6 +111,11 @@ fn words(sent: &Result<Answer, Trouble>) -> String {
         Err(Trouble::Cut { .. }) => "the connection is closed without an answer".to_owned(),
         Err(trouble) => trouble.to_string(),
     }
+}
+
+/// What stands in front, by its last word or by its earlier ones.
+fn front(visit: &Visit<'_, '_>, sent: &Result<Answer, Trouble>) -> Option<Front> {
+    sent.as_ref().ok().and_then(hop::front).or_else(|| visit.front.clone())
 }
 
 fn culprit(visit: &Visit<'_, '_>, sent: &Result<Answer, Trouble>) -> Hop {

@@ -37,8 +37,11 @@ const INSPECTORS: [&str; 12] = [
     "check point",
 ];
 
-/// A way to the registry in the scheme that it speaks.
-pub(crate) async fn check(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Option<Client> {
+/// A way to the registry in the scheme that it speaks, and what its certificate is worth if it has one.
+pub(crate) async fn check(
+    visit: &mut Visit<'_, '_>,
+    address: SocketAddr,
+) -> Option<(Client, Option<Verdict>)> {
     if visit.target.scheme == Some(Scheme::Http) {
         return Some(written_as_plain(visit, address).await);
     }
@@ -46,7 +49,7 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Opt
         Ok(seen) => {
             let client = visit.client(Scheme::Https, address);
             judge(visit, &client, &seen).await;
-            return Some(client);
+            return Some((client, Some(seen.verdict)));
         }
         Err(trouble) => trouble,
     };
@@ -55,7 +58,7 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Opt
         if visit.target.scheme.is_none() && visit.target.is_loopback() {
             visit.good(STAGE, "plain HTTP, which docker and podman take from the machine itself");
             visit.is_trusted = true;
-            return Some(plain);
+            return Some((plain, None));
         }
         let authority = visit.target.authority();
         let told = Told::failure(
@@ -68,7 +71,7 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Opt
             ),
         );
         visit.find(STAGE, Row::PlainHttp, told);
-        return Some(plain);
+        return Some((plain, None));
     }
     let told = Told::failure(
         Hop::Registry,
@@ -89,7 +92,7 @@ async fn shake(visit: &Visit<'_, '_>, address: SocketAddr) -> Result<Seen, TlsTr
 }
 
 /// `http://` was written down: right, unless the port speaks TLS.
-async fn written_as_plain(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Client {
+async fn written_as_plain(visit: &mut Visit<'_, '_>, address: SocketAddr) -> (Client, Option<Verdict>) {
     let plain = visit.client(Scheme::Http, address);
     let answer = plain.ask(Ask::get("/v2/")).await;
     let says = match &answer {
@@ -100,7 +103,7 @@ async fn written_as_plain(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Cli
     if !is_tls {
         visit.is_trusted = true;
         visit.good(STAGE, "plain HTTP, as written");
-        return plain;
+        return (plain, None);
     }
     let seen = match &answer {
         Ok(answer) => format!("asked in plain HTTP, {address} answers {}", hop::words(answer)),
@@ -116,10 +119,9 @@ async fn written_as_plain(visit: &mut Visit<'_, '_>, address: SocketAddr) -> Cli
     );
     visit.find(STAGE, Row::TlsOnHttpPort, told);
     let client = visit.client(Scheme::Https, address);
-    if let Ok(seen) = shake(visit, address).await {
-        judge(visit, &client, &seen).await;
-    }
-    client
+    let Ok(seen) = shake(visit, address).await else { return (client, None) };
+    judge(visit, &client, &seen).await;
+    (client, Some(seen.verdict))
 }
 
 /// What the certificate is worth, in words.

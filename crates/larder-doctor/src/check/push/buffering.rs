@@ -1,7 +1,8 @@
 //! Whether a hop takes a body in whole before it passes anything on.
 //!
 //! An upload that nobody began is refused by the registry as soon as it sees the request's head. So a request is sent
-//! whose body doesn't end: a refusal that comes before the end has come through; one that comes only after it was held up.
+//! whose body takes a while: a refusal that comes before its end has come through; one that comes only after it was held
+//! up. The body keeps coming, because proxies written in Go read on for 256 KiB before they pass an early answer back.
 
 use std::time::Duration;
 
@@ -14,16 +15,18 @@ use crate::finding::{Row, Stage};
 use crate::hop::{self, Front};
 use crate::net::{Pace, Payload, pattern};
 
-/// How long the body is held open. A refusal takes milliseconds.
-const HELD: Duration = Duration::from_secs(3);
-/// More than a proxy keeps in memory before it writes to a disk, and than a socket holds.
-const BEFORE: usize = 64 << 10;
+/// The body: 30 pieces, one each 0.1 s.
+const PIECES: usize = 30;
+const PIECE: usize = 64 << 10;
+const PAUSE: Duration = Duration::from_millis(100);
+/// What comes within this time was not held up to the end. A refusal takes milliseconds.
+const EARLY: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(visit: &mut Visit<'_, '_>, session: &Session, canary: &Canary) {
     let nobodys =
         format!("/v2/{}/blobs/uploads/00000000-0000-4000-8000-{:012x}", canary.repository, canary.seed >> 16);
-    let payload =
-        Payload::chunked(pattern(canary.seed, BEFORE + 100), Pace::Pause { after: BEFORE, pause: HELD });
+    let pace = Pace::Steady { piece: PIECE, pause: PAUSE };
+    let payload = Payload::chunked(pattern(canary.seed, PIECES * PIECE), pace);
     let Ok(answer) = upload::patch(session, canary, &nobodys, payload, None).await else {
         visit.skip(Stage::Push, "whether a hop buffers uploads can't be told: the refusal doesn't come");
         return;
@@ -36,7 +39,7 @@ pub(super) async fn check(visit: &mut Visit<'_, '_>, session: &Session, canary: 
         );
         return;
     }
-    if answer.after < HELD {
+    if answer.after < EARLY {
         visit.good(Stage::Push, "uploads reach the registry while they are sent");
         return;
     }

@@ -1,0 +1,67 @@
+//! k3s and RKE2: `registries.yaml`, out of which they make containerd's files at their start.
+
+use serde_json::Value;
+
+use super::{Machine, Spoken, Trouble, containerd, mirror_url, text, unreadable, yaml};
+use crate::check::Told;
+use crate::finding::{Hop, Row};
+
+const FILES: [&str; 2] = ["rancher/k3s/registries.yaml", "rancher/rke2/registries.yaml"];
+
+pub(super) fn examine(machine: &Machine, spoken: &Spoken) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for file in FILES.map(|file| machine.etc(file)) {
+        let content = match text(&file) {
+            Ok(Some(content)) => content,
+            Ok(None) => continue,
+            Err(trouble) => {
+                troubles.push(trouble);
+                continue;
+            }
+        };
+        let tree = match yaml::read(&content) {
+            Ok(tree) => tree,
+            Err(why) => {
+                troubles.push(unreadable(&file, &why));
+                continue;
+            }
+        };
+        let mirrors = tree.get("mirrors").and_then(Value::as_object).into_iter().flatten();
+        for (name, mirror) in mirrors {
+            let endpoints = mirror.get("endpoint").and_then(Value::as_array).into_iter().flatten();
+            for endpoint in endpoints.filter_map(Value::as_str).filter(|endpoint| spoken.is_meant(endpoint)) {
+                troubles.extend(spoken.wrong_scheme(&file, endpoint));
+                if !endpoint.contains("://") {
+                    troubles.push(mirror_url(
+                        &file,
+                        format!("the endpoint of {name} is {endpoint}"),
+                        "endpoints are URLs; k3s takes one without a scheme for a path",
+                        format!("{}://{endpoint}", spoken.endpoint.scheme),
+                    ));
+                    continue;
+                }
+                // k3s takes any path but none and /v2 for the whole of it.
+                let path = endpoint.splitn(4, '/').nth(3).unwrap_or_default().trim_matches('/');
+                if !path.is_empty() && path != "v2" {
+                    troubles.extend(containerd::path(&file, endpoint, true));
+                }
+            }
+        }
+        let config = tree.get("configs").and_then(|configs| configs.get(&spoken.authority));
+        let ca = config.and_then(|config| config.pointer("/tls/ca_file")?.as_str());
+        if let Some(ca) = ca
+            && super::certificates(&machine.root.join(ca.trim_start_matches('/'))).is_empty()
+        {
+            troubles.push((
+                Row::AuthorityMissing,
+                Told::failure(
+                    Hop::Client,
+                    format!("{} names the authority {ca}, and no certificate is there", file.display()),
+                    "containerd then fails at this host, and goes on to the next without a word",
+                    format!("sudo install -D -m 644 ca.crt {ca}, then restart k3s"),
+                ),
+            ));
+        }
+    }
+    troubles
+}
