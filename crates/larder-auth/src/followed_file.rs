@@ -1,12 +1,12 @@
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info};
 
 use crate::error::AuthError;
+use crate::file_stamp::FileStamp;
 
 /// A file that is read again when it changes.
 ///
@@ -44,23 +44,10 @@ struct State<T> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    File(Stamp),
+    File(FileStamp),
     Absent,
     /// It can't be read; the next use tries again.
     Failed,
-}
-
-/// What tells one content of the file from another without reading it.
-///
-/// The size alone says little, as all bcrypt hashes are of one length. The time of the last change of the
-/// inode is in it because tools that set the modification time back can't set that one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: (i64, i64),
-    changed: (i64, i64),
-    size: u64,
-    inode: u64,
-    device: u64,
 }
 
 impl<T> FollowedFile<T> {
@@ -85,7 +72,7 @@ impl<T> FollowedFile<T> {
     /// The content as of now: the file is read again if it has changed since. Blocks for a `stat`, and for
     /// the reading of a small file once per change.
     pub(crate) fn current(&self) -> Arc<T> {
-        let found = std::fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata));
+        let found = std::fs::metadata(&self.path).map(|metadata| FileStamp::from(&metadata));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(stamp) if state.seen == Seen::File(stamp) => {}
@@ -142,22 +129,10 @@ fn is_absence(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
-        Stamp {
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            size: metadata.size(),
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        }
-    }
-}
-
 /// The stamp is taken before the content: whatever is written while we read makes the next stamp differ.
-fn read(path: &Path, largest_bytes: u64) -> io::Result<(Stamp, Vec<u8>)> {
+fn read(path: &Path, largest_bytes: u64) -> io::Result<(FileStamp, Vec<u8>)> {
     let file = File::open(path)?;
-    let stamp = Stamp::of(&file.metadata()?);
+    let stamp = FileStamp::from(&file.metadata()?);
     let mut content = Vec::new();
     file.take(largest_bytes.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > largest_bytes {

@@ -42,6 +42,7 @@ mod users_file;
 
 mod keys;
 
+mod file_stamp;
 mod followed_file;
 
 mod clock;
@@ -54,6 +55,7 @@ pub use challenge::ChallengeError;
 pub use clock::Clock;
 pub use credentials::Credentials;
 pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
+pub use file_stamp::FileStamp;
 pub use gate::{AuthMode, Gate, PolicyUnfit};
 pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};
 pub use identity::Identity;

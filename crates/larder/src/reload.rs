@@ -5,18 +5,18 @@
 //! isn't read in half.
 //! What has mistakes is not taken up at all. What can't be changed in a running process is named, and stays.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_auth::FileStamp;
 use larder_core::Registry;
 use larder_notify::Notifications;
-use larder_server::{App, FileStamp, Tls};
+use larder_server::{App, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::AuditLog;
-use crate::config::{self, Config, Environment, Source};
+use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Storage};
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
@@ -33,18 +33,19 @@ pub(crate) struct Told {
     pub(crate) environment: Environment,
     /// What is in force.
     pub(crate) config: Config,
-    /// The files that hold its secrets.
-    pub(crate) secret_files: Vec<PathBuf>,
+    /// The files that it was read from.
+    pub(crate) files: Vec<ReadFile>,
 }
 
 impl Told {
     /// What the files are now; `None` while one of them can't be looked at.
     fn stamps(&self) -> Option<Vec<FileStamp>> {
-        let config = match &self.source {
-            Source::File(path) => Some(path),
-            Source::BuiltIn(_) => None,
-        };
-        config.into_iter().chain(&self.secret_files).map(|path| FileStamp::of(path).ok()).collect()
+        self.files.iter().map(|file| FileStamp::of(&file.path).ok()).collect()
+    }
+
+    /// What the files were when they were read.
+    fn read(&self) -> Option<Vec<FileStamp>> {
+        Some(self.files.iter().map(|file| file.stamp).collect())
     }
 }
 
@@ -76,8 +77,8 @@ struct Looks {
 
 impl Reloader {
     pub(crate) fn new(told: Told, handles: Handles) -> Reloader {
-        let found = told.stamps();
-        Reloader { told, handles, looks: Looks { read: found.clone(), seen: found } }
+        let read = told.read();
+        Reloader { told, handles, looks: Looks { read: read.clone(), seen: read } }
     }
 
     /// Follows until `stop` is cancelled.
@@ -132,12 +133,9 @@ impl Reloader {
         match config::load(&self.told.source, &self.told.environment) {
             Ok(loaded) => {
                 serve::tell(&loaded);
-                if loaded.secret_files != self.told.secret_files {
-                    self.told.secret_files = loaded.secret_files;
-                    // What others held before is no change of these; a change since the reading may wait for the next.
-                    let found = self.told.stamps();
-                    self.looks = Looks { read: found.clone(), seen: found };
-                }
+                self.told.files = loaded.files;
+                let read = self.told.read();
+                self.looks = Looks { read: read.clone(), seen: read };
                 self.take_up(loaded.config);
             }
             Err(mistakes) => {
@@ -202,29 +200,10 @@ impl Reloader {
     }
 }
 
-/// Puts back what a running process can't change, and names it.
+/// Puts back what a running process can't change, and names it. Every field is named here, so that whoever adds one has
+/// to say which it is; what a reload takes up is passed over.
 fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str> {
     let mut kept = Vec::new();
-    keep(
-        "storage.filesystem.rootdirectory",
-        &old.storage.root_directory,
-        &mut new.storage.root_directory,
-        &mut kept,
-    );
-    keep(
-        "storage.maintenance.uploadpurging",
-        &old.storage.upload_purging,
-        &mut new.storage.upload_purging,
-        &mut kept,
-    );
-    keep("http.addr", &old.http.addr, &mut new.http.addr, &mut kept);
-    keep("http.debug", &old.http.debug, &mut new.http.debug, &mut kept);
-    keep("health", &old.health, &mut new.health, &mut kept);
-    keep("http.net", &old.http.unix_socket, &mut new.http.unix_socket, &mut kept);
-    keep("http.draintimeout", &old.http.drain_timeout, &mut new.http.drain_timeout, &mut kept);
-    if old.http.tls.is_some() != new.http.tls.is_some() {
-        keep("http.tls", &old.http.tls, &mut new.http.tls, &mut kept);
-    }
     let own_ports = |config: &Config| -> Vec<_> {
         let upstreams = config.upstreams.iter().filter(|upstream| upstream.addr.is_some());
         upstreams.map(|upstream| (upstream.addr.clone(), upstream.prefix.clone())).collect()
@@ -232,13 +211,52 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     if own_ports(old) != own_ports(new) {
         kept.push("upstreams[].addr");
     }
-    keep("auth", &old.auth, &mut new.auth, &mut kept);
-    if old.audit.as_ref().map(|audit| &audit.file) != new.audit.as_ref().map(|audit| &audit.file) {
-        keep("audit", &old.audit, &mut new.audit, &mut kept);
+    let Config {
+        storage,
+        http,
+        auth,
+        access: _,
+        audit,
+        log,
+        notifications,
+        upstreams: _,
+        health,
+        catalog_max_entries: _,
+        tags_max: _,
+    } = new;
+    let Storage { root_directory, delete_enabled: _, upload_purging, collection, read_only: _ } = storage;
+    keep("storage.filesystem.rootdirectory", &old.storage.root_directory, root_directory, &mut kept);
+    keep("storage.maintenance.uploadpurging", &old.storage.upload_purging, upload_purging, &mut kept);
+    keep("storage.maintenance.gc", &old.storage.collection, collection, &mut kept);
+    let Http {
+        addr,
+        prefix: _,
+        host: _,
+        headers: _,
+        drain_timeout,
+        tls,
+        http2_disabled: _,
+        debug,
+        unix_socket,
+        trusted_proxies: _,
+        limits: _,
+    } = http;
+    keep("http.addr", &old.http.addr, addr, &mut kept);
+    keep("http.debug", &old.http.debug, debug, &mut kept);
+    keep("http.net", &old.http.unix_socket, unix_socket, &mut kept);
+    keep("http.draintimeout", &old.http.drain_timeout, drain_timeout, &mut kept);
+    if old.http.tls.is_some() != tls.is_some() {
+        keep("http.tls", &old.http.tls, tls, &mut kept);
     }
-    keep("notifications", &old.notifications, &mut new.notifications, &mut kept);
-    keep("log.formatter", &old.log.formatter, &mut new.log.formatter, &mut kept);
-    keep("log.fields", &old.log.fields, &mut new.log.fields, &mut kept);
+    keep("auth", &old.auth, auth, &mut kept);
+    if old.audit.as_ref().map(|audit| &audit.file) != audit.as_ref().map(|audit| &audit.file) {
+        keep("audit", &old.audit, audit, &mut kept);
+    }
+    keep("notifications", &old.notifications, notifications, &mut kept);
+    keep("health", &old.health, health, &mut kept);
+    let Log { level: _, formatter, fields, access_log_disabled: _ } = log;
+    keep("log.formatter", &old.log.formatter, formatter, &mut kept);
+    keep("log.fields", &old.log.fields, fields, &mut kept);
     kept
 }
 

@@ -51,13 +51,13 @@ pub(crate) fn serve(
     if !ignored.is_empty() {
         tracing::warn!(arguments = ?ignored, "further arguments after the config file have no effect");
     }
-    let (config, secret_files) = (loaded.config, loaded.secret_files);
+    let (config, files) = (loaded.config, loaded.files);
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let access_log = LineWriter::start("access log", std::io::stdout());
     let audit_log = open_audit_log(&config)?;
     let audit = audit(&config, audit_log.as_ref());
-    let told = Told { source, environment: environment.clone(), config, secret_files };
+    let told = Told { source, environment: environment.clone(), config, files };
     let outcome = runtime.block_on(run(told, &log, &access_log, audit_log.as_ref()));
     // Waits for what still runs on blocking threads: a half-written upload is flushed.
     drop(runtime);

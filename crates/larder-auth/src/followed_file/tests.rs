@@ -6,6 +6,7 @@ use tracing::{Event, Level, Metadata as EventMetadata, Subscriber};
 use super::*;
 use crate::testing::{Home, USERS};
 use crate::users_file::{LARGEST_FILE_BYTES, UsersFile};
+use std::os::unix::fs::MetadataExt as _;
 
 const BOB: &str = "bob:$2y$04$VMVseOXacx7aBW7FmNcUSeoEQczfRUS/8nxWLBLrlPccMmOjKy1My\n";
 

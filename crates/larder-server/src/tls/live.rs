@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use larder_auth::FileStamp;
 use rustls::server::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{TlsError, TlsFiles};
-use crate::file_stamp::FileStamp;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);

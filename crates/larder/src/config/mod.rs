@@ -12,8 +12,10 @@
 //! The whole is a function of a text, its name and the environment; only [`load`] and [`secrets`] touch the disk. Nothing outside of
 //! the binary knows these types: the wiring hands each crate what it needs.
 
+use larder_auth::FileStamp;
 use std::{
-    fs,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -74,10 +76,17 @@ pub(crate) struct Loaded {
     pub(crate) warnings: Vec<String>,
     /// The same, for what is passed over without a loss.
     pub(crate) notes: Vec<String>,
-    /// The files that were read for secrets, apart from the config file.
-    pub(crate) secret_files: Vec<PathBuf>,
+    /// The files that it was read from: the config file, and those that hold secrets.
+    pub(crate) files: Vec<ReadFile>,
     /// What it was made of.
     tree: Value,
+}
+
+/// A file that was read, and what it was then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadFile {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: FileStamp,
 }
 
 /// Reads what the source names and lays the environment over it.
@@ -89,13 +98,24 @@ pub(crate) fn load(source: &Source, environment: &Environment) -> Result<Loaded,
         Source::BuiltIn(data_directory) => Config::builtin(data_directory, environment),
         Source::File(path) => {
             let name = path.to_string_lossy();
-            let bytes =
-                fs::read(path).map_err(|error| whole_file(&name, Mistake::Unreadable(error.to_string())))?;
+            let (bytes, stamp) =
+                read(path).map_err(|error| whole_file(&name, Mistake::Unreadable(error.to_string())))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| whole_file(&name, Mistake::Unreadable("it is not UTF-8 text".to_owned())))?;
-            Config::from_yaml(&text, &name, environment)
+            let mut loaded = Config::from_yaml(&text, &name, environment)?;
+            loaded.files.insert(0, ReadFile { path: path.clone(), stamp });
+            Ok(loaded)
         }
     }
+}
+
+/// The stamp is taken first: whatever is written meanwhile makes the next one differ.
+fn read(path: &Path) -> io::Result<(Vec<u8>, FileStamp)> {
+    let mut file = File::open(path)?;
+    let stamp = FileStamp::from(&file.metadata()?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, stamp))
 }
 
 impl Config {
@@ -171,12 +191,12 @@ fn finish(
 ) -> Result<Loaded, ConfigErrors> {
     overlay::apply(&mut root, environment, start, &mut report);
     expand_short_forms(&mut root);
-    let secret_files = secrets::read(&mut root, &mut report);
+    let files = secrets::read(&mut root, &mut report);
     check::check(&root, &mut report);
     use_new_names(&mut root);
     let config = build::build(&root, start, &mut report);
     let Remarks { warnings, notes } = report.finish()?;
-    Ok(Loaded { config, warnings, notes, secret_files, tree: root })
+    Ok(Loaded { config, warnings, notes, files, tree: root })
 }
 
 /// `storage: inmemory` is `storage: {inmemory: }`, and `auth: NONE` is `auth: {none: }`.

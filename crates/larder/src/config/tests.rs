@@ -221,11 +221,11 @@ fn a_file_is_read_and_an_unreadable_one_reported() {
     let error = load(&Source::File(path.clone()), &environment(&[])).unwrap_err().to_string();
     assert!(error.contains("config.yml:1:1: cannot read the config file: No such file"), "{error}");
 
-    fs::File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, b"\xff")).unwrap();
+    File::create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, b"\xff")).unwrap();
     let error = load(&Source::File(path.clone()), &environment(&[])).unwrap_err().to_string();
     assert!(error.contains("it is not UTF-8 text"), "{error}");
 
-    fs::File::create(&path)
+    File::create(&path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, REGISTRY_2.as_bytes()))
         .unwrap();
     assert!(load(&Source::File(path), &environment(&[])).is_ok());

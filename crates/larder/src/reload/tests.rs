@@ -19,7 +19,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
     write(&path, text);
     let (source, environment) = (Source::File(path), Environment::default());
     let loaded = config::load(&source, &environment).unwrap();
-    let (config, secret_files) = (loaded.config, loaded.secret_files);
+    let (config, files) = (loaded.config, loaded.files);
     let root = directory.join("data");
     let registry =
         Registry::open(&root, serve::settings(&config), larder_core::Environment::system()).unwrap();
@@ -28,7 +28,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let app = Arc::new(App::new(registry.clone(), gate, serve::options(&config, &access_log, None, None)));
     let log = telemetry::start(&config.log);
     Reloader::new(
-        Told { source, environment, config, secret_files },
+        Told { source, environment, config, files },
         Handles { registry, app, tls: None, log, access_log, notifications: None, audit_log: None },
     )
 }
@@ -62,6 +62,39 @@ fn what_can_change_does_and_what_cannot_is_named_each_time() {
         reloader.reload();
         assert_eq!(reloader.told.config.storage.root_directory, Path::new(&data));
         assert!(!reloader.told.config.storage.read_only);
+    }
+}
+
+/// Of each key that a running process can't change the log says so, and the running process keeps it.
+#[test]
+fn each_key_that_needs_a_restart_is_named() {
+    let load = |text: &str| {
+        let text = format!("version: 0.1\n{text}\n");
+        config::Config::from_yaml(&text, "config.yml", &Environment::default()).unwrap().config
+    };
+    let old = load("storage: filesystem");
+    for (key, text) in [
+        ("storage.filesystem.rootdirectory", "storage: {filesystem: {rootdirectory: /b}}"),
+        (
+            "storage.maintenance.uploadpurging",
+            "storage: {filesystem: , maintenance: {uploadpurging: {age: 1h}}}",
+        ),
+        ("storage.maintenance.gc", "storage: {filesystem: , maintenance: {gc: {enabled: false}}}"),
+        ("http.addr", "storage: filesystem\nhttp: {addr: ':1'}"),
+        ("http.debug", "storage: filesystem\nhttp: {debug: {addr: ':1'}}"),
+        ("http.net", "storage: filesystem\nhttp: {net: unix, addr: /a}"),
+        ("http.draintimeout", "storage: filesystem\nhttp: {draintimeout: 1s}"),
+        ("http.tls", "storage: filesystem\nhttp: {tls: {certificate: /c, key: /k}}"),
+        ("auth", "storage: filesystem\nauth: {htpasswd: {realm: r, path: /p}}"),
+        ("audit", "storage: filesystem\naudit: {path: /a}"),
+        ("notifications", "storage: filesystem\nnotifications: {endpoints: [{name: a, url: 'http://a'}]}"),
+        ("health", "storage: filesystem\nhealth: {storagedriver: {enabled: true}}"),
+        ("log.formatter", "storage: filesystem\nlog: {formatter: json}"),
+        ("log.fields", "storage: filesystem\nlog: {fields: {a: b}}"),
+    ] {
+        let mut new = load(text);
+        assert_eq!(keep_what_needs_a_restart(&old, &mut new), [key]);
+        assert_eq!(new, old, "{key}");
     }
 }
 

@@ -33,6 +33,10 @@ fn load(url: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     Config::from_yaml(&text, "config.yml", &environment).map_err(|errors| errors.to_string())
 }
 
+fn read(loaded: &Loaded) -> Vec<PathBuf> {
+    loaded.files.iter().map(|file| file.path.clone()).collect()
+}
+
 fn url(loaded: &Loaded) -> &str {
     &loaded.config.notifications.as_ref().unwrap().endpoints[0].url
 }
@@ -42,15 +46,15 @@ fn a_file_in_the_place_of_a_secret() {
     let files = Files::new(&[("url", b"http://u:p@a\n"), ("other", b"http://other\r\n\r\n")]);
     let (path, other) = (files.path("url"), files.path("other"));
     let loaded = load(&format!("{{file: {}}}", path.display()), &[]).unwrap();
-    assert_eq!((url(&loaded), &loaded.secret_files), ("http://u:p@a", &vec![path]));
+    assert_eq!((url(&loaded), read(&loaded)), ("http://u:p@a", vec![path]));
     // By variable, over nothing, over the secret itself and over another file.
     for written in ["''", "http://in-the-file", "{file: /nowhere}"] {
         let loaded = load(written, &[(URL_FILE, &other.display().to_string())]).unwrap();
-        assert_eq!((url(&loaded), &loaded.secret_files), ("http://other", &vec![other.clone()]), "{written}");
+        assert_eq!((url(&loaded), read(&loaded)), ("http://other", vec![other.clone()]), "{written}");
     }
     // The secret's own variable goes before a file that the config file names.
     let loaded = load("{file: /nowhere}", &[(URL, "http://variable")]).unwrap();
-    assert_eq!((url(&loaded), loaded.secret_files.len()), ("http://variable", 0));
+    assert_eq!((url(&loaded), loaded.files.len()), ("http://variable", 0));
     // A variable that is there and empty is none.
     let loaded = load("''", &[(URL, ""), (URL_FILE, &other.display().to_string())]).unwrap();
     assert_eq!(url(&loaded), "http://other");
@@ -106,6 +110,6 @@ fn what_is_no_secret_and_no_file() {
 #[test]
 fn files_for_what_has_no_effect_are_left_alone() {
     let loaded = load("http://a", &[("REGISTRY_HTTP_SECRET_FILE", "/nowhere/at/all")]).unwrap();
-    assert_eq!(loaded.secret_files, Vec::<PathBuf>::new());
+    assert_eq!(read(&loaded), Vec::<PathBuf>::new());
     assert!(loaded.notes[0].contains("\"http.secret\" has no effect"), "{:?}", loaded.notes);
 }

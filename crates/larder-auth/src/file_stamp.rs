@@ -7,8 +7,8 @@ use std::path::Path;
 /// and then instead of being watched, because notifications don't arrive on network mounts and in
 /// containers.
 ///
-/// The time of the last change of the inode is in it because tools that set the modification time back
-/// can't set that one.
+/// The size alone says little: all bcrypt hashes are of one length. The time of the last change of the inode is
+/// in it because tools that set the modification time back can't set that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
     modified: (i64, i64),
