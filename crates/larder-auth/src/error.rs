@@ -37,6 +37,14 @@ pub enum AuthError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The operator must mend the file: `auth.token.rootcertbundle` or `jwks`.
+    #[error("{} says of nobody that his tokens count: {problem}", path.display())]
+    TrustMistaken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The text is no API key, or one that can't be narrowed any further.
     #[error("{reason}")]
     KeyUnusable {

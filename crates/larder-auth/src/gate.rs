@@ -5,6 +5,7 @@ use larder_oci::Scope;
 use crate::challenge::{self, ChallengeError};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::external::{ExternalTokens, Realm};
 use crate::identity::Identity;
 use crate::keys::{KeyHolder, Keys};
 use crate::origin::Origin;
@@ -38,6 +39,8 @@ pub enum AuthMode {
         /// Who may do what.
         mode: Mode,
     },
+    /// By a token of another server, which alone says what may be done, where no rules do.
+    External(Box<ExternalTokens>),
 }
 
 /// Why a policy can't be put in force without a restart.
@@ -64,6 +67,7 @@ enum Method {
     Open,
     Basic { realm: String, passwords: Arc<Passwords>, keys: Arc<Keys> },
     Token(TokenEndpoint),
+    External(Box<ExternalTokens>),
 }
 
 impl Gate {
@@ -82,15 +86,20 @@ impl Gate {
                 let endpoint = TokenEndpoint::new(tokens, passwords, policy.clone(), Arc::clone(&clock));
                 Gate { method: Method::Token(endpoint), policy, clock }
             }
+            AuthMode::External(tokens) => {
+                Gate { method: Method::External(tokens), policy: Policy::new(Mode::ByToken).into(), clock }
+            }
         }
     }
 
-    /// The same, where these API keys count as passwords too. An open gate asks for none.
+    /// The same, where these API keys count as passwords too. An open gate asks for none, and with the tokens
+    /// of another server no password counts.
     pub fn with_keys(self, keys: Arc<Keys>) -> Gate {
         let method = match self.method {
             Method::Open => Method::Open,
             Method::Basic { realm, passwords, .. } => Method::Basic { realm, passwords, keys },
             Method::Token(endpoint) => Method::Token(endpoint.with_keys(keys)),
+            Method::External(tokens) => Method::External(tokens),
         };
         Gate { method, ..self }
     }
@@ -116,9 +125,12 @@ impl Gate {
             (Credentials::Bearer(token), Method::Token(endpoint)) => {
                 endpoint.verify(&token).map(Identity::Token).map_err(Refusal::Token)
             }
-            (Credentials::Bearer(_), Method::Basic { .. }) | (Credentials::OtherScheme, _) => {
-                Err(Refusal::SchemeNotOffered)
+            (Credentials::Bearer(token), Method::External(tokens)) => {
+                tokens.verify(&token).map(Identity::Token).map_err(Refusal::Token)
             }
+            (Credentials::Bearer(_), Method::Basic { .. })
+            | (Credentials::Basic { .. }, Method::External(_))
+            | (Credentials::OtherScheme, _) => Err(Refusal::SchemeNotOffered),
             (Credentials::Garbled, _) => Err(Refusal::HeaderGarbled),
         }
     }
@@ -138,6 +150,10 @@ impl Gate {
             Method::Basic { .. } if policy.welcomes_anonymous() => return Err(PolicyUnfit::NeedsTokens),
             Method::Basic { passwords, .. } => passwords,
             Method::Token(endpoint) => endpoint.passwords(),
+            Method::External(_) => {
+                self.policy.replace(policy);
+                return Ok(());
+            }
         };
         if let Some(users) = policy.users() {
             passwords.replace_users(users);
@@ -149,14 +165,22 @@ impl Gate {
     /// Where tokens are given out, if that is done here.
     pub fn token_endpoint(&self) -> Option<&TokenEndpoint> {
         match &self.method {
-            Method::Open | Method::Basic { .. } => None,
+            Method::Open | Method::Basic { .. } | Method::External(_) => None,
             Method::Token(endpoint) => Some(endpoint),
+        }
+    }
+
+    /// Where clients get tokens, if they get any.
+    pub fn realm(&self) -> &Realm {
+        match &self.method {
+            Method::Open | Method::Basic { .. } | Method::Token(_) => &Realm::Own,
+            Method::External(tokens) => tokens.realm(),
         }
     }
 
     /// The value of `WWW-Authenticate` for a 401; `None` at an open gate, which has no 401.
     ///
-    /// `realm_url` is the absolute URL of the token endpoint as this client reaches it; `needed` is
+    /// `realm_url` is the absolute URL that [`realm`](Gate::realm) means for this client; `needed` is
     /// [`Denied::needed`](crate::Denied::needed), or several scopes for a mount.
     pub fn challenge<'a>(
         &self,
@@ -168,6 +192,7 @@ impl Gate {
             Method::Open => None,
             Method::Basic { realm, .. } => Some(challenge::basic(realm)),
             Method::Token(endpoint) => Some(challenge::bearer(realm_url, endpoint.service(), needed, error)),
+            Method::External(tokens) => Some(challenge::bearer(realm_url, tokens.service(), needed, error)),
         }
     }
 }

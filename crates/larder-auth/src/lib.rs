@@ -6,7 +6,7 @@
 //! because they fail differently: a refusal says "I don't believe you", a denial says "you may not", and
 //! only some of either can be healed by logging in.
 //!
-//! Three ways to configure it ([`AuthMode`]), as clients can't do more than these:
+//! Four ways to configure it ([`AuthMode`]), as clients can't do more than these:
 //!
 //! - **Open**: nobody is asked, everybody may do everything. registry:2 without `auth`.
 //! - **Basic**: users of an htpasswd file may do everything, nobody else anything. registry:2's `auth.htpasswd`.
@@ -14,6 +14,7 @@
 //!   pulls and users can be mixed: docker and containers/image decide at `GET /v2/` whether they log in
 //!   at all, so `/v2/` is challenged although pulling needs no account, and whoever has no account is
 //!   given an anonymous token.
+//! - **External**: tokens of another server, which says what they allow. registry:2's `auth.token`.
 //!
 //! What somebody may do is decided by one [`Mode`] for all repositories, or by [`Rule`]s about users, groups and
 //! repositories. Nothing outside of [`Policy::decide`] asks who somebody is to learn what he may.
@@ -33,6 +34,8 @@ mod credentials;
 
 mod token;
 mod token_endpoint;
+mod verified_tokens;
+mod external;
 
 mod htpasswd;
 mod password_hash;
@@ -55,6 +58,7 @@ pub use challenge::ChallengeError;
 pub use clock::Clock;
 pub use credentials::Credentials;
 pub use error::{AuthError, HashKind, LineProblem, UsersFileMistake};
+pub use external::{ExternalSettings, ExternalTokens, Realm, SigningAlgorithm, UnknownAlgorithm};
 pub use file_stamp::FileStamp;
 pub use gate::{AuthMode, Gate, PolicyUnfit};
 pub use htpasswd::{DEFAULT_COST, UserTable, htpasswd_line};

@@ -46,6 +46,8 @@ pub enum Mode {
     EveryoneAuthenticated,
     /// Anybody pulls and lists, any user does everything: Larder's default with users.
     AnonymousPull,
+    /// What a token of another server covers may be done, and nothing without one: registry:2 with `auth.token`.
+    ByToken,
 }
 
 /// What [`Policy::decide`] says.
@@ -245,6 +247,12 @@ impl Policy {
         if matches!(self.basis, Basis::Mode(Mode::Open)) || matches!(identity.actor(), Actor::User(_)) {
             return Ok(());
         }
+        if self.is_by_token() {
+            return match identity {
+                Identity::Token(_) => Ok(()),
+                Identity::Anonymous | Identity::User(_) | Identity::Key(_) => denied(Remedy::LogIn, NO_TOKEN),
+            };
+        }
         match (self.welcomes_anonymous(), identity) {
             (true, Identity::Token(_)) => Ok(()),
             (true, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => {
@@ -257,12 +265,16 @@ impl Policy {
         }
     }
 
+    fn is_by_token(&self) -> bool {
+        matches!(self.basis, Basis::Mode(Mode::ByToken))
+    }
+
     /// Whether there is anything that somebody without an account may do. Clients can be told that only by
     /// tokens: Basic can't express it.
     pub fn welcomes_anonymous(&self) -> bool {
         match &self.basis {
             Basis::Mode(Mode::Open | Mode::AnonymousPull) => true,
-            Basis::Mode(Mode::EveryoneAuthenticated) => false,
+            Basis::Mode(Mode::EveryoneAuthenticated | Mode::ByToken) => false,
             Basis::Rules(book) => book.welcomes_anonymous(),
         }
     }
@@ -310,7 +322,12 @@ impl Policy {
                 let remedy = Remedy::WiderToken;
                 Err(Denied { remedy, needed: Some(needed), rule: None, reason: reason.into() })
             }
-            Identity::Token(_) | Identity::Anonymous | Identity::User(_) | Identity::Key(_) => Ok(actor),
+            Identity::Token(_) => Ok(actor),
+            Identity::Anonymous | Identity::User(_) | Identity::Key(_) if self.is_by_token() => {
+                let (remedy, reason) = (Remedy::LogIn, NO_TOKEN.into());
+                Err(Denied { remedy, needed: Some(needed), rule: None, reason })
+            }
+            Identity::Anonymous | Identity::User(_) | Identity::Key(_) => Ok(actor),
         }
     }
 }
@@ -318,6 +335,7 @@ impl Policy {
 impl Mode {
     fn decide_reading(self, actor: &Actor) -> Decision {
         match (self, actor) {
+            (Mode::ByToken, _) => Decision::without_rule(true, BY_TOKEN),
             (Mode::Open, _) => Decision::without_rule(true, EVERYBODY),
             (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => {
                 Decision::without_rule(true, EVERY_USER)
@@ -331,6 +349,7 @@ impl Mode {
 
     fn decide_changing(self, actor: &Actor) -> Decision {
         match (self, actor) {
+            (Mode::ByToken, _) => Decision::without_rule(true, BY_TOKEN),
             (Mode::Open, _) => Decision::without_rule(true, EVERYBODY),
             (Mode::EveryoneAuthenticated | Mode::AnonymousPull, Actor::User(_)) => {
                 Decision::without_rule(true, EVERY_USER)
@@ -393,6 +412,8 @@ fn denied(identity: &Identity, decision: Decision, needed: Scope) -> Denied {
 
 const EVERYBODY: &str = "no authentication is configured, so everybody may do everything";
 const EVERY_USER: &str = "every user may do everything";
+const BY_TOKEN: &str = "what may be done is what the token says, which another server gave out";
+const NO_TOKEN: &str = "this registry takes tokens of another server: log in with docker login";
 const ONLY_USERS: &str = "only users of this registry have access: log in with docker login";
 
 /// The actions that a scope names, `*` replaced by what there is to do with the resource.

@@ -16,6 +16,7 @@ use crate::clock::{Clock, unix_seconds};
 use crate::error::AuthError;
 use crate::keys::{KeyHolder, KeyId, KeyProblem, Narrowing};
 use crate::secret::BearerToken;
+use crate::verified_tokens::VerifiedTokens;
 
 /// How long a token counts. Clients assume at least 60 s; docker uses one token for a whole push and
 /// fetches no other in the middle of it, while every check asks the users file anyway.
@@ -49,8 +50,8 @@ pub(crate) struct Content {
     pub(crate) access: Arc<[Scope]>,
     pub(crate) key: Option<KeyInToken>,
     /// In seconds since 1970.
-    not_before: u64,
-    expires: u64,
+    pub(crate) not_before: u64,
+    pub(crate) expires: u64,
 }
 
 /// A key by its number, and how far it was narrowed: the rest is looked up, as it may be revoked.
@@ -73,6 +74,12 @@ pub enum TokenProblem {
     OtherService,
     /// It is no token of ours at all.
     Garbled,
+    /// It was made by another server than the one whose tokens count.
+    OtherIssuer,
+    /// It was signed with a key of which nothing is known.
+    UntrustedKey,
+    /// It was signed by an algorithm that isn't allowed.
+    AlgorithmNotAllowed,
     /// It is valid and its user is gone.
     UserGone,
     /// It is valid and the API key that it was given for isn't.
@@ -83,6 +90,7 @@ pub enum TokenProblem {
 pub(crate) struct Tokens {
     service: String,
     key: SigningKey,
+    verified: VerifiedTokens,
     clock: Clock,
 }
 
@@ -130,6 +138,19 @@ impl Claims {
     }
 }
 
+impl Content {
+    /// Whether its time is now, in seconds since 1970.
+    pub(crate) fn check_time(&self, now: u64) -> Result<(), TokenProblem> {
+        if now > self.expires.saturating_add(LEEWAY.as_secs()) {
+            return Err(TokenProblem::Expired);
+        }
+        if now.saturating_add(LEEWAY.as_secs()) < self.not_before {
+            return Err(TokenProblem::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
 impl TokenProblem {
     /// A sentence for the client and the log.
     pub fn message(self) -> &'static str {
@@ -142,7 +163,15 @@ impl TokenProblem {
                 "the token was not signed with this registry's key: fetch a new one; replicas must share one key"
             }
             TokenProblem::OtherService => "the token was made for another service: fetch a new one",
-            TokenProblem::Garbled => "the token can't be read: it was not made by this registry",
+            TokenProblem::OtherIssuer => "the token was made by another server than auth.token.issuer names",
+            TokenProblem::UntrustedKey => {
+                "the token was signed with a key that this registry doesn't know: auth.token.rootcertbundle or jwks \
+                 must hold it, or vouch for it"
+            }
+            TokenProblem::AlgorithmNotAllowed => {
+                "the token was signed by an algorithm that auth.token.signingalgorithms doesn't allow"
+            }
+            TokenProblem::Garbled => "the token can't be read: it was not made for this registry",
             TokenProblem::UserGone => "the token's user is no longer a user of this registry",
             TokenProblem::Key(problem) => problem.message(),
         }
@@ -154,7 +183,7 @@ impl Tokens {
         // jsonwebtoken panics at its first use when it finds no provider, or two, among its features; which
         // ones it has is up to the whole dependency tree. An error says that one was installed before.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        Tokens { service, key, clock }
+        Tokens { service, key, verified: VerifiedTokens::new(), clock }
     }
 
     pub(crate) fn service(&self) -> &str {
@@ -188,15 +217,11 @@ impl Tokens {
     }
 
     /// What the token says, if it is one of ours and its time is now.
-    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Content, TokenProblem> {
-        let content = self.read(token)?;
-        let now = unix_seconds((self.clock)());
-        if now > content.expires.saturating_add(LEEWAY.as_secs()) {
-            return Err(TokenProblem::Expired);
-        }
-        if now.saturating_add(LEEWAY.as_secs()) < content.not_before {
-            return Err(TokenProblem::NotYetValid);
-        }
+    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Arc<Content>, TokenProblem> {
+        // There is one key as long as the process lives.
+        const GENERATION: u64 = 0;
+        let content = self.verified.content(token, GENERATION, || self.read(token))?;
+        content.check_time(unix_seconds((self.clock)()))?;
         Ok(content)
     }
 
@@ -280,10 +305,11 @@ impl WireKey {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireAccess {
+pub(crate) struct WireAccess {
     #[serde(rename = "type")]
     kind: String,
     name: String,
+    #[serde(default)]
     actions: Vec<String>,
 }
 
@@ -299,7 +325,7 @@ impl WireAccess {
     }
 
     /// What a later Larder may grant and this one doesn't know, it doesn't give.
-    fn scope(&self) -> Option<Scope> {
+    pub(crate) fn scope(&self) -> Option<Scope> {
         let text = format!("{}:{}:{}", self.kind, self.name, self.actions.join(","));
         let scope: Scope = text.parse().ok()?;
         let known = !matches!(scope.resource, Resource::Other(_)) && scope.actions != BTreeSet::new();

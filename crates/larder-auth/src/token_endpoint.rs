@@ -19,7 +19,7 @@ use crate::passwords::Passwords;
 use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
 use crate::secret::{BearerToken, Password};
-use crate::token::{Claims, Content, KeyInToken, TokenProblem, Tokens, VALIDITY};
+use crate::token::{Claims, KeyInToken, TokenProblem, Tokens, VALIDITY};
 
 /// The most scopes that one request is granted. docker asks for five at most, BuildKit for one per base
 /// image; a token for more would be too long for the headers that proxies let through.
@@ -173,19 +173,19 @@ impl TokenEndpoint {
 
     /// The claims of a valid token whose user or key is still there.
     pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
-        let Content { actor, access, key, .. } = self.tokens.verify(token)?;
+        let content = self.tokens.verify(token)?;
         let is_user = |name: &str| self.passwords.knows(name);
-        let key = match (key, &actor) {
+        let key = match (&content.key, &content.actor) {
             (Some(KeyInToken { id, narrowings }), _) => {
-                let holder = self.keys.recall(id, &narrowings, is_user, &self.clock);
+                let holder = self.keys.recall(*id, narrowings, is_user, &self.clock);
                 Some(holder.map_err(TokenProblem::Key)?)
             }
             (None, Actor::User(user)) if !is_user(user) => return Err(TokenProblem::UserGone),
             (None, Actor::User(_) | Actor::Anonymous) => None,
         };
         // Whose the key is, is what the keys say now.
-        let actor = key.as_ref().map_or(actor, |holder| holder.actor());
-        Ok(Claims { actor, access, key })
+        let actor = key.as_ref().map_or_else(|| content.actor.clone(), |holder| holder.actor());
+        Ok(Claims { actor, access: Arc::clone(&content.access), key })
     }
 
     fn issue(

@@ -60,6 +60,18 @@ pub(crate) fn reached_by(parts: &Parts, is_tls: bool, believes_proxies: bool) ->
     format!("{scheme}://{host}")
 }
 
+/// Scheme and host for a token server that is told to be at the registry's own (`auth.token.autoredirect`), as
+/// registry:3 makes them up: https, unless some proxy says otherwise. Whoever lies here sends himself elsewhere.
+pub(crate) fn redirect_base(parts: &Parts) -> String {
+    let scheme = match first_item(&parts.headers, &X_FORWARDED_PROTO).as_deref() {
+        Some("http") => "http",
+        _ => "https",
+    };
+    let host = [first_item(&parts.headers, &HOST), parts.uri.authority().map(ToString::to_string)];
+    let host = host.into_iter().flatten().find(|host| is_host(host));
+    format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
+}
+
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }

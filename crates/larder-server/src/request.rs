@@ -6,7 +6,7 @@ use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_auth::{ChallengeError, Denied, Identity, Origin, Refusal, Remedy};
+use larder_auth::{ChallengeError, Denied, Identity, Origin, Realm, Refusal, Remedy};
 use larder_core::RegistryError;
 use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
@@ -294,7 +294,11 @@ impl Call {
     }
 
     fn realm_url(&self) -> String {
-        format!("{}/auth/token", self.base_url())
+        match self.app.gate.realm() {
+            Realm::Own => format!("{}/auth/token", self.base_url()),
+            Realm::Url(url) => url.clone(),
+            Realm::SameHost { path } => format!("{}{path}", forwarded::redirect_base(&self.parts)),
+        }
     }
 
     /// What stands before `/v2/` for clients from elsewhere: scheme, host and prefix.

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, error::Error, io::Write, path::PathBuf, process
 /// The files of all users: the one that `auth` names, then those that are groups. Each once.
 pub(crate) fn users_files(config: &Config) -> Vec<PathBuf> {
     let first = match &config.auth {
-        Auth::None => None,
+        Auth::None | Auth::Token(_) => None,
         Auth::Htpasswd { path, .. } => Some(path),
         Auth::BuiltIn { users_file, .. } => Some(users_file),
     };
@@ -52,6 +52,7 @@ pub(crate) fn run(
         Policy::new(match config.auth {
             Auth::None => Mode::Open,
             Auth::Htpasswd { .. } => Mode::EveryoneAuthenticated,
+            Auth::Token(_) => Mode::ByToken,
             Auth::BuiltIn { .. } => Mode::AnonymousPull,
         })
     });

@@ -158,8 +158,12 @@ fn create(
          it is shown only now:",
         path.display()
     );
-    if config.auth == Auth::None {
-        eprintln!("warning: no auth is configured, so nobody is asked for a key");
+    match config.auth {
+        Auth::None => eprintln!("warning: no auth is configured, so nobody is asked for a key"),
+        Auth::Token(_) => {
+            eprintln!("warning: with auth.token only another server's tokens count, and no key does")
+        }
+        Auth::Htpasswd { .. } | Auth::BuiltIn { .. } => {}
     }
     Ok(format!("{}\n", String::from_utf8_lossy(key.expose())))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use larder_auth::{AuthMode, Clock, Gate, Mode, Passwords, Policy, Users};
+use larder_auth::{AuthMode, Clock, ExternalTokens, Gate, Mode, Passwords, Policy, Users};
 use larder_core::{Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
 use larder_server::{
@@ -378,6 +378,14 @@ pub(crate) fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
             };
             return with_rules(Gate::new(mode, clock), rules);
         }
+        Auth::Token(settings) => {
+            let tokens = ExternalTokens::open(settings.clone(), Arc::clone(&clock))?;
+            let users = Arc::new(Users::open(users_files(config))?);
+            return with_rules(
+                Gate::new(AuthMode::External(Box::new(tokens)), clock),
+                policy_of(config, users),
+            );
+        }
         Auth::BuiltIn { users_file, service } => {
             if let Some(password) = first_start::first_user(users_file, ADMIN)? {
                 greet(config, port, &String::from_utf8_lossy(password.expose()));
@@ -400,7 +408,9 @@ fn rules(config: &Config, passwords: &Passwords) -> Option<Policy> {
 
 fn policy_of(config: &Config, users: Arc<Users>) -> Option<Policy> {
     let policy = access::policy(config, users)?;
-    for (place, name) in policy.unknown_users() {
+    // Whom another token server knows, no file here has.
+    let unknown = if let Auth::Token(_) = config.auth { Vec::new() } else { policy.unknown_users() };
+    for (place, name) in unknown {
         tracing::warn!(
             %place, name = &*name, "the rules name somebody who is neither a group nor a user now: is the name right?"
         );

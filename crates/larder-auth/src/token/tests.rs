@@ -48,7 +48,7 @@ fn what_is_issued_is_read_back() {
         let issued = tokens.issue(&actor, None, &access).unwrap();
         assert_eq!(issued.issued_at_unix_seconds, NOON);
         let content = tokens.verify(&issued.token).unwrap();
-        assert_eq!((content.actor, &*content.access, content.key), (actor, &*access, None));
+        assert_eq!((&content.actor, &*content.access, &content.key), (&actor, &*access, &None));
     }
 }
 
@@ -162,7 +162,7 @@ fn access_that_is_not_known_is_not_given() {
     let content =
         tokens("larder", 7, &HandClock::at_noon()).verify(&forged(Algorithm::HS256, &claims)).unwrap();
     let known = scopes(&["repository:a:pull"]);
-    assert_eq!((content.actor, &*content.access), (Actor::User("bob".into()), &*known));
+    assert_eq!((&content.actor, &*content.access), (&Actor::User("bob".into()), &*known));
 }
 
 #[test]

@@ -40,6 +40,18 @@ fn the_realm_is_where_the_client_reached_us() {
 }
 
 #[test]
+fn a_token_server_at_the_registrys_own_host_is_reached_by_tls_unless_a_proxy_says_otherwise() {
+    for (headers, expected) in [
+        (&[("host", "reg.lab:5000")][..], "https://reg.lab:5000"),
+        (&[("host", "reg.lab"), ("x-forwarded-proto", "http")], "http://reg.lab"),
+        (&[("host", "reg.lab"), ("x-forwarded-proto", "gopher")], "https://reg.lab"),
+        (&[("host", "a\"b")], "https://localhost"),
+    ] {
+        assert_eq!(redirect_base(&parts(headers)), expected, "{headers:?}");
+    }
+}
+
+#[test]
 fn nobody_but_a_trusted_proxy_says_how_the_client_reached_us() {
     let claims = [("host", "reg.lab"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
     assert_eq!(reached_by(&parts(&claims), false, false), "http://reg.lab");

@@ -26,6 +26,7 @@ use std::{
 mod audit;
 mod health;
 mod serving;
+mod token;
 mod upstreams;
 
 /// registry:2's port, which its shipped configuration names.
@@ -220,6 +221,7 @@ impl<'a> Reader<'a> {
                 },
             },
             [kind] if kind.key == "htpasswd" => self.htpasswd(),
+            [kind] if kind.key == "token" => self.token(),
             [_] => Auth::None,
             [_, second, ..] => {
                 let named = names_with_origins(&kinds.iter().collect::<Vec<_>>());
@@ -243,24 +245,26 @@ impl<'a> Reader<'a> {
     }
 
     fn htpasswd(&mut self) -> Auth {
-        let origin = self.section_origin("auth.htpasswd");
-        let mut required = |key: &'static str, why: &'static str| match self.text(key) {
+        const SECTION: &str = "auth.htpasswd";
+        let realm = "it is the name that clients are shown when they have to log in";
+        let path = "it is the file that `larder user add --file` writes";
+        Auth::Htpasswd {
+            realm: self.required(SECTION, "auth.htpasswd.realm", realm),
+            path: self.required(SECTION, "auth.htpasswd.path", path).into(),
+        }
+    }
+
+    /// A text that must be there: its absence is a mistake of the section.
+    fn required(&mut self, section: &str, key: &'static str, why: &'static str) -> String {
+        match self.text(key) {
             Some((text, _)) => text.to_owned(),
             None => {
                 // A value of the wrong kind is there and has been reported.
                 if self.set_value(key).is_none() {
-                    self.report.error(&origin, Mistake::Missing { key, why });
+                    self.report.error(&self.section_origin(section), Mistake::Missing { key, why });
                 }
                 String::new()
             }
-        };
-        Auth::Htpasswd {
-            realm: required(
-                "auth.htpasswd.realm",
-                "it is the name that clients are shown when they have to log in",
-            ),
-            path: required("auth.htpasswd.path", "it is the file that `larder user add --file` writes")
-                .into(),
         }
     }
 

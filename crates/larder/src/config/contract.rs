@@ -94,6 +94,9 @@ fn file_around(path: &str) -> Value {
             file["auth"] = json!({ "token": {
                 "realm": "https://auth.example.com/token", "service": "s", "issuer": "i", "rootcertbundle": "/b",
             } });
+            if path == "auth.token.autoredirectpath" {
+                file["auth"]["token"]["autoredirect"] = json!(true);
+            }
         }
         "proxy.username" | "proxy.password" => {
             file["proxy"] = json!({ "remoteurl": "https://r.example.com", "username": "a", "password": "b" });

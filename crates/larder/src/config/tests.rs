@@ -239,6 +239,7 @@ fn the_defaults_of_the_table_are_the_defaults() {
 version: 0.1
 storage: filesystem
 audit: {path: /a}
+auth: {token: {realm: r, service: s, issuer: i, jwks: /k}}
 notifications: {endpoints: [{name: a, url: 'http://a'}]}
 health: {file: [{file: /f}], http: [{uri: 'http://a'}], tcp: [{addr: 'a:1'}]}
 ";
@@ -246,6 +247,7 @@ health: {file: [{file: /f}], http: [{uri: 'http://a'}], tcp: [{addr: 'a:1'}]}
 version: 0.1
 storage: {filesystem: {rootdirectory: /r}}
 audit: {path: /a}
+auth: {token: {realm: r, service: s, issuer: i, jwks: /k, autoredirect: true}}
 http: {debug: {addr: ':1', prometheus: {enabled: true}}, tls: {certificate: /c, key: /k, clientcas: [/a]}}
 health: {storagedriver: {enabled: true}}
 ";

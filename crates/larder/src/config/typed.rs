@@ -1,7 +1,7 @@
 //! The configuration with types: what the start is wired from. Every value in it has been checked.
 
 use http::{HeaderName, HeaderValue, Uri};
-use larder_auth::{Group, Rule};
+use larder_auth::{ExternalSettings, Group, Rule};
 use larder_core::Collection;
 use larder_oci::RepoName;
 use larder_server::{CheckUrl, CipherSuite, Limits, Network};
@@ -208,6 +208,8 @@ pub(crate) enum Auth {
         /// The file.
         path: PathBuf,
     },
+    /// Tokens of another server.
+    Token(ExternalSettings),
     /// Larder's own token endpoint: everybody may pull, the users of a file may push. Only a start without a config
     /// file has it.
     BuiltIn {

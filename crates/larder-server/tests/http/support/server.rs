@@ -176,7 +176,7 @@ impl GateKind {
         };
         let users = match &mode {
             AuthMode::Token { passwords, .. } => Some(passwords.users()),
-            AuthMode::Open | AuthMode::Basic { .. } => None,
+            AuthMode::Open | AuthMode::Basic { .. } | AuthMode::External(_) => None,
         };
         let gate = Gate::new(mode, clock);
         if let (GateKind::Rules, Some(users)) = (self, users) {

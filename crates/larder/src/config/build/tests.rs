@@ -275,7 +275,9 @@ const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, cli
 fn every_key_that_works_changes_the_configuration() {
     let rows = || {
         let here = ROWS.iter().chain(super::notifications::tests::ROWS);
-        here.chain(super::upstreams::tests::ROWS).chain(super::audit::tests::ROWS)
+        here.chain(super::upstreams::tests::ROWS)
+            .chain(super::audit::tests::ROWS)
+            .chain(super::token::tests::ROWS)
     };
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");

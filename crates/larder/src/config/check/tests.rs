@@ -130,7 +130,7 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
         ("storage: {inmemory: }", vec!["\"storage.inmemory\" is not supported yet:"]),
         ("storage: {s3: {bucket: b, region: r}}", vec!["\"storage.s3\" is not supported yet:"]),
         ("storage: {swift: {anything: [goes]}}", vec!["\"storage.swift\" is not supported yet:"]),
-        ("auth: {token: {realm: r}}", vec!["\"auth.token\" is not supported yet:"]),
+        ("auth: {silly: {realm: r}}", vec!["\"auth.silly\" is not supported yet:"]),
         ("auth: {silly: }", vec!["\"auth.silly\" is not supported yet:"]),
         ("http: {tls: {letsencrypt: {email: a}}}", vec!["\"http.tls.letsencrypt\" is not supported yet:"]),
     ] {

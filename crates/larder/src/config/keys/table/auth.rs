@@ -10,7 +10,6 @@ use super::key;
 const NO_SILLY: Status = NotYet(
     "It lets everybody in who sends any Authorization header, and is for tests of clients; use `htpasswd`, or no auth at all.",
 );
-const NO_TOKEN: Status = NotYet("Larder can't check the tokens of another server; use `htpasswd`.");
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
@@ -22,13 +21,13 @@ pub(super) const KEYS: &[Key] = &[
     key("auth.silly", Section, NO_SILLY, "", "By any `Authorization` header at all."),
     key("auth.silly.realm", Text, NO_SILLY, "", "The realm of the challenge."),
     key("auth.silly.service", Text, NO_SILLY, "", "The service of the challenge."),
-    key("auth.token", Section, NO_TOKEN, "", "By the tokens of another server."),
-    key("auth.token.realm", Text, NO_TOKEN, "", "Where clients get tokens."),
-    key("auth.token.service", Text, NO_TOKEN, "", "What tokens are made for."),
-    key("auth.token.issuer", Text, NO_TOKEN, "", "Who makes them."),
-    key("auth.token.rootcertbundle", Text, NO_TOKEN, "", "A file with the certificates that sign them."),
-    key("auth.token.jwks", Text, NO_TOKEN, "", "A file with the keys that sign them."),
-    key("auth.token.signingalgorithms", Texts, NO_TOKEN, "", "The algorithms that they may be signed by."),
-    key("auth.token.autoredirect", Boolean, NO_TOKEN, "", "Whether the realm is at the host that the client has asked."),
-    key("auth.token.autoredirectpath", Text, NO_TOKEN, "", "The path of that realm."),
+    key("auth.token", Section, Works, "", "By the tokens of another server, which says what each allows; with `access`, both must allow it. One of `rootcertbundle` and `jwks` is required."),
+    key("auth.token.realm", Text, Works, "", "Required. The URL where clients get tokens."),
+    key("auth.token.service", Text, Works, "", "Required. What tokens are made for: their `aud` must be this or hold it."),
+    key("auth.token.issuer", Text, Works, "", "Required. Who makes them: their `iss` must be this."),
+    key("auth.token.rootcertbundle", Text, Works, "", "A PEM file with certificates of the keys that sign tokens, or of authorities that vouch for the certificate in the token. Read again when it changes."),
+    key("auth.token.jwks", Text, Works, "", "A file with the keys that sign tokens, as a JWK set. Read again when it changes."),
+    key("auth.token.signingalgorithms", Texts, Works, "[EdDSA, HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, PS512]", "The algorithms that tokens may be signed by. Shared keys (HS…) may be named, and never verify anything. RSA keys need 2048 bits."),
+    key("auth.token.autoredirect", Boolean, Works, "false", "Whether clients get tokens from the host that they have asked, instead of from `realm`."),
+    key("auth.token.autoredirectpath", Text, Works, "/auth/token", "The path there."),
 ];
