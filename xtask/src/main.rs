@@ -45,6 +45,7 @@ const RINGS: &[Ring] = &[
     ("conformance", &["peer", "registry"], conformance::ring),
     ("swap", &["peer"], swap::ring),
     ("clients", &["peer", "only"], clients::ring),
+    ("doors", &[], clients::doors::ring),
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &[], doctor::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),

@@ -27,6 +27,7 @@ const STAGES: &[Stage] = &[
     ("conformance", || conformance::ring(&Arguments::none())),
     ("swap", || swap::ring(&Arguments::none())),
     ("clients", || clients::ring(&Arguments::none())),
+    ("doors", || clients::doors::ring(&Arguments::none())),
     ("proxies", || proxies::ring(&Arguments::none())),
     ("doctor", || doctor::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),

@@ -14,21 +14,26 @@ pub(super) struct Ctr;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Engine {
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     daemon: Daemon,
 }
 
 impl Engine {
     pub(super) fn start(ring: &Ring) -> Result<Self> {
-        let socket = ring.sockets.join("containerd.sock");
+        Self::start_named(ring, "containerd")
+    }
+
+    pub(super) fn start_named(ring: &Ring, name: &str) -> Result<Self> {
+        let socket = ring.sockets.join(format!("{name}-ctr.sock"));
         // No CRI plugin: it wants a CNI configuration and a stream port, and nothing here uses it.
         let config = format!(
             "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = {socket:?}\n",
-            ring.dir.join("containerd"),
-            ring.sockets.join("containerd-state"),
+            ring.dir.join(format!("{name}-containerd")),
+            ring.sockets.join(format!("{name}-state")),
         );
-        let config = ring.write("containerd.toml", config)?;
-        let mut daemon = Run::new("containerd").arg("--config").arg(config).daemon(ring, "containerd")?;
+        let config = ring.write(&format!("{name}.toml"), config)?;
+        let mut daemon =
+            Run::new("containerd").arg("--config").arg(config).daemon(ring, &format!("{name}-containerd"))?;
         daemon.wait_until("ctr reaches it", START_LIMIT, || {
             let version = Run::new("ctr").arg("--address").arg(&socket).arg("version").output();
             version.is_ok_and(|output| output.code == Some(0))

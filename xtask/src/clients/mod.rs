@@ -13,6 +13,7 @@ mod regctl;
 mod skopeo;
 mod wire;
 mod world;
+pub(crate) mod doors;
 
 use std::path::PathBuf;
 
