@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::access_log::{AccessLog, Logged};
 use crate::audit::Audit;
 use crate::body::Body;
+use crate::cache::UpstreamReports;
 use crate::doors::Door;
 use crate::error::{ApiError, error_response};
 use crate::forwarded;
@@ -79,6 +80,8 @@ pub struct Options {
 pub struct Observers {
     /// What is counted.
     pub metrics: Option<Arc<Metrics>>,
+    /// How the upstreams are doing.
+    pub upstreams: Option<UpstreamReports>,
     /// Whether requests may be answered at all.
     pub health: Option<Arc<Health>>,
 }

@@ -3,17 +3,20 @@
 //! A request adds to some twelve atomic numbers whose places are known from its route, method and status:
 //! no lock, no look-up by labels, no text. Text is made when somebody asks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
+use crate::cache::UpstreamReports;
 use crate::route::Route;
+use cache::CacheNumbers;
 use histogram::Histogram;
 
+mod cache;
 mod histogram;
 mod process;
 mod text;
@@ -46,6 +49,7 @@ pub struct Metrics {
     connections: AtomicI64,
     connections_refused: AtomicU64,
     version: &'static str,
+    cache: OnceLock<CacheNumbers>,
 }
 
 struct OfHandler {
@@ -78,7 +82,14 @@ impl Metrics {
             connections: AtomicI64::new(0),
             connections_refused: AtomicU64::new(0),
             version,
+            cache: OnceLock::new(),
         }
+    }
+
+    /// Shows what this registry's cache and its upstreams have done, too. Counts once.
+    pub fn show_cache(&self, registry: larder_core::Registry, upstreams: UpstreamReports) {
+        // A second call would mean a second registry in the process.
+        let _ = self.cache.set(CacheNumbers { registry, upstreams });
     }
 
     /// A request to this route begins. Those that are no registry requests are not counted, as in
@@ -151,7 +162,7 @@ impl Drop for Open {
 
 fn handler(route: &Route) -> Option<usize> {
     let name = match route {
-        Route::Root | Route::Health | Route::Ready | Route::BaseWithoutSlash => return None,
+        Route::Root | Route::Health | Route::Ready | Route::Cache | Route::BaseWithoutSlash => return None,
         Route::Base => "base",
         Route::Blob(..) => "blob",
         Route::Uploads(_) => "blob_upload",

@@ -160,6 +160,7 @@ impl Call {
             Route::Health => Ok(respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
             Route::Ready => self.ready().await,
             Route::Token => self.token(body).await,
+            Route::Cache => self.cache_status().await,
             Route::BaseWithoutSlash => {
                 let to = format!("{}/v2/", self.options.prefix);
                 Ok(respond::located(StatusCode::MOVED_PERMANENTLY, &to))

@@ -17,6 +17,8 @@ pub(crate) enum Route {
     Ready,
     /// `/auth/token`.
     Token,
+    /// `/api/cache`.
+    Cache,
     /// `/v2`, which registry:2 redirects.
     BaseWithoutSlash,
     /// `/v2/`.
@@ -82,6 +84,7 @@ impl Route {
             "/healthz" => Ok(Route::Health),
             "/readyz" => Ok(Route::Ready),
             "/auth/token" | "/auth/token/" => Ok(Route::Token),
+            "/api/cache" => Ok(Route::Cache),
             "/v2" => Ok(Route::BaseWithoutSlash),
             "/v2/" => Ok(Route::Base),
             "/v2/_catalog" | "/v2/_catalog/" => Ok(Route::Catalog),
@@ -125,6 +128,7 @@ impl Route {
             | Route::Health
             | Route::Ready
             | Route::Token
+            | Route::Cache
             | Route::BaseWithoutSlash
             | Route::Base
             | Route::Catalog => None,
@@ -149,7 +153,7 @@ impl Route {
         match self {
             Route::Root | Route::Health | Route::Ready => "GET, HEAD",
             Route::Token => "GET, HEAD, POST",
-            Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
+            Route::Cache | Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
             Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",
             Route::Manifest(..) => "DELETE, GET, HEAD, PUT",
             Route::Blob(..) => "DELETE, GET, HEAD",

@@ -20,7 +20,7 @@ use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Stor
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
-use crate::upstreams;
+use crate::upstreams::Remotes;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -58,6 +58,7 @@ pub(crate) struct Handles {
     pub(crate) access_log: LineWriter,
     pub(crate) notifications: Option<Arc<Notifications>>,
     pub(crate) audit_log: Option<Arc<AuditLog>>,
+    pub(crate) remotes: Remotes,
 }
 
 /// Follows the configuration.
@@ -166,14 +167,11 @@ impl Reloader {
             tracing::error!(%error, "the rules in access are not taken up; those from before stay in force");
             new.access.clone_from(&self.told.config.access);
         }
-        if self.told.config.upstreams != new.upstreams {
-            match upstreams::upstreams(&new) {
-                Ok(upstreams) => self.handles.registry.set_upstreams(upstreams),
-                Err(error) => {
-                    tracing::error!(%error, "the upstreams are not taken up; those from before stay in force");
-                    new.upstreams.clone_from(&self.told.config.upstreams);
-                }
-            }
+        if self.told.config.upstreams != new.upstreams
+            && let Err(error) = self.handles.remotes.take_up(&new, &self.handles.registry)
+        {
+            tracing::error!(%error, "the upstreams are not taken up; those from before stay in force");
+            new.upstreams.clone_from(&self.told.config.upstreams);
         }
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);

@@ -28,6 +28,7 @@ use crate::config::{
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
+use crate::upstreams::Remotes;
 use crate::{first_start, keys, notify, telemetry, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
@@ -106,7 +107,8 @@ async fn run(
     let disk = Arc::new(Disk::open(root)?);
     let notifications = notify::open(config, &disk)?;
     let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
-    registry.set_upstreams(upstreams::upstreams(config)?);
+    let remotes = Remotes::default();
+    remotes.take_up(config, &registry)?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let keys = keys::open(config)?;
@@ -125,8 +127,12 @@ async fn run(
     };
     let observers = Observers {
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
+        upstreams: Some(remotes.reports()),
         health: Some(Arc::clone(&health)),
     };
+    if let Some((_, metrics)) = &metrics {
+        metrics.show_cache(registry.clone(), remotes.reports());
+    }
     let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
     let app = Arc::new(app.observed_by(observers));
     tracing::info!(
@@ -167,6 +173,7 @@ async fn run(
         access_log: access_log.clone(),
         notifications,
         audit_log: audit_log.cloned(),
+        remotes,
     };
     tokio::spawn(Reloader::new(told, handles).run(stop.clone()));
     let served = server.serve(app, stop, drain).await;

@@ -23,6 +23,9 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Numbers(Arc::clone(self))));
         registry.register_collector(Box::new(Process));
+        if let Some(cache) = self.cache.get() {
+            registry.register_collector(Box::new(cache.clone()));
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)

@@ -22,7 +22,11 @@ struct Watched {
 impl Watched {
     async fn start(checks: Vec<Check>) -> Watched {
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new("1.2.3")));
-        let observers = Observers { metrics: Some(Arc::clone(&metrics)), health: Some(Arc::clone(&health)) };
+        let observers = Observers {
+            metrics: Some(Arc::clone(&metrics)),
+            health: Some(Arc::clone(&health)),
+            ..Observers::default()
+        };
         let server = Setup { observers, ..Setup::default() }.start().await;
         let listener = DebugServer::bind("127.0.0.1", 0).await.unwrap();
         let debug = listener.address().unwrap();

@@ -50,6 +50,8 @@ mod rights;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod slow_clients;

@@ -29,7 +29,16 @@ fn start(directory: &Path, text: &str) -> Reloader {
     let log = telemetry::start(&config.log);
     Reloader::new(
         Told { source, environment, config, files },
-        Handles { registry, app, tls: None, log, access_log, notifications: None, audit_log: None },
+        Handles {
+            registry,
+            app,
+            tls: None,
+            log,
+            access_log,
+            notifications: None,
+            audit_log: None,
+            remotes: crate::upstreams::Remotes::default(),
+        },
     )
 }
 

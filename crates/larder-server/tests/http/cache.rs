@@ -1,0 +1,101 @@
+//! What the cache tells of itself, and the ways in to its upstreams' images.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_server::{AccountReport, Door, Observers, Options, UpstreamReport, UrlReport};
+
+use crate::support::*;
+
+fn report() -> UpstreamReport {
+    let account = AccountReport {
+        account: "ci".to_owned(),
+        limit: Some(100),
+        remaining: Some(7),
+        window: Some(Duration::from_secs(21600)),
+        renews_in: None,
+        login_refused: false,
+    };
+    let url = UrlReport {
+        url: "https://registry-1.docker.io".to_owned(),
+        resting: Some(Duration::from_secs(4)),
+        first_byte: Some(Duration::from_millis(250)),
+        bytes_per_second: Some(1e6),
+        last_failure: Some("answers 503".to_owned()),
+        accounts: vec![account],
+    };
+    UpstreamReport {
+        name: "docker.io".to_owned(),
+        prefix: Some("docker.io".to_owned()),
+        offline: false,
+        urls: vec![url],
+        requests: vec![("manifest", "found", 3)],
+        received_bytes: 42,
+    }
+}
+
+fn setup(gate: GateKind) -> Setup {
+    let observers = Observers { upstreams: Some(Arc::new(|| vec![report()])), ..Observers::default() };
+    Setup { observers, ..Setup::gate(gate) }
+}
+
+#[tokio::test]
+async fn the_cache_says_what_it_did_and_how_its_upstreams_are() {
+    let server = setup(GateKind::Open).start().await;
+    let reply = server.ask(get("/api/cache")).await;
+    assert_eq!(reply.status, 200);
+    let status = reply.json();
+    assert_eq!(status["cache"]["misses"], 0);
+    let upstream = &status["upstreams"][0];
+    assert_eq!((&upstream["name"], &upstream["received_bytes"]), (&"docker.io".into(), &42.into()));
+    let url = &upstream["urls"][0];
+    assert_eq!((&url["resting_seconds"], &url["first_byte_seconds"]), (&4.into(), &0.25.into()));
+    assert_eq!(url["last_failure"], "answers 503");
+    assert_eq!((&url["accounts"][0]["remaining"], &url["accounts"][0]["limit"]), (&7.into(), &100.into()));
+    assert_eq!(server.ask(put("/api/cache", "")).await.status, 405);
+}
+
+#[tokio::test]
+async fn it_says_so_only_to_whom_the_catalog_is_shown() {
+    let server = setup(GateKind::Basic).start().await;
+    assert_eq!(server.ask(get("/api/cache")).await.status, 401);
+    assert_eq!(server.ask(get("/api/cache").basic(ALICE.0, ALICE.1)).await.status, 200);
+}
+
+fn doors() -> Vec<Door> {
+    vec![Door {
+        prefix: Some("ghcr.io".parse().unwrap()),
+        has_library: false,
+        namespaces: vec!["ghcr.io".to_owned()],
+        host_names: vec!["ghcr.lab".to_owned()],
+    }]
+}
+
+#[tokio::test]
+async fn an_image_below_a_prefix_is_reached_through_every_door() {
+    let options = Options { doors: doors(), catalog_max_entries: 10, tags_max: 10, ..Options::default() };
+    let server = Setup { options, ..Setup::default() }.start().await;
+    server.push_image("ghcr.io/owner/app", "one").await;
+    for (target, host) in [
+        ("/v2/ghcr.io/owner/app/manifests/one", "x"),
+        ("/v2/owner/app/manifests/one?ns=ghcr.io", "x"),
+        ("/ghcr.io/v2/owner/app/manifests/one", "x"),
+        ("/v2/owner/app/manifests/one", "ghcr.lab:5000"),
+    ] {
+        assert_eq!(server.ask(get(target).with("Host", host)).await.status, 200, "{target} at {host}");
+    }
+    assert_eq!(server.ask(get("/v2/owner/app/manifests/one")).await.status, 404);
+    let reply = server.ask(get("/v2/owner/app/manifests/one?ns=evil.example")).await;
+    let (status, words) = (reply.status, reply.text());
+    assert!(status == 404 && words.contains("no mirror of evil.example"), "{status} {words}");
+}
+
+#[tokio::test]
+async fn rights_are_those_of_the_name_here() {
+    let options = Options { doors: doors(), catalog_max_entries: 10, tags_max: 10, ..Options::default() };
+    let server = Setup { options, ..Setup::gate(GateKind::TokensForUsers) }.start().await;
+    let reply = server.ask(get("/v2/owner/app/manifests/one?ns=ghcr.io")).await;
+    assert_eq!(reply.status, 401);
+    let challenge = reply.header("Www-Authenticate").unwrap();
+    assert!(challenge.contains("scope=\"repository:ghcr.io/owner/app:pull\""), "{challenge}");
+}
