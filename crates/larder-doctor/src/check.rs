@@ -30,7 +30,8 @@ use crate::target::Target;
 
 pub(crate) use base::Base;
 pub(crate) use challenge::Challenge;
-pub(crate) use login::Session;
+pub(crate) use login::{Session, TokenService};
+pub(crate) use manifests::accepting;
 
 /// One examination on its way.
 pub(crate) struct Visit<'v, 'j> {

@@ -4,15 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, UnixTime};
-
 use crate::canary::repository_of;
 use crate::check::Visit;
+use crate::fetch::trust_of;
 use crate::journal::Journal;
 use crate::machine::Machine;
-use crate::net::Trust;
 use crate::secret::Login;
 use crate::target::Target;
 
@@ -71,7 +67,9 @@ impl Doctor {
     /// # Errors
     /// A file with authorities that can't be read. Whatever is wrong with the registry is a finding.
     pub async fn examine(&self, journal: &mut Journal<'_>) -> std::io::Result<()> {
-        let trust = Arc::new(self.trust()?);
+        let options = &self.options;
+        let (machine, authority) = (options.machine.as_ref(), self.target.authority());
+        let trust = Arc::new(trust_of(&options.authorities, machine, &authority, (options.clock)())?);
         let repository = repository_of(&self.target, self.options.seed).map_err(std::io::Error::other)?;
         let mut visit = Visit {
             target: &self.target,
@@ -84,27 +82,5 @@ impl Doctor {
         };
         visit.walk().await;
         Ok(())
-    }
-
-    fn trust(&self) -> std::io::Result<Trust> {
-        let mut roots = RootCertStore::empty();
-        // A machine without authorities believes nobody, which the verdict then says.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for path in &self.options.authorities {
-            let pem = std::fs::read(path)
-                .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-            let certificates: Vec<CertificateDer<'static>> =
-                CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
-            if certificates.is_empty() {
-                let message = format!("{} holds no certificate in PEM form", path.display());
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
-            }
-            roots.add_parsable_certificates(certificates);
-        }
-        let machine = self.options.machine.as_ref();
-        let by_file =
-            machine.map(|machine| machine.authorities(&self.target.authority())).unwrap_or_default();
-        let since = (self.options.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok(Trust { roots, by_file, now: UnixTime::since_unix_epoch(since) })
     }
 }

@@ -24,8 +24,12 @@ mod check;
 mod doctor;
 mod canary;
 mod files;
+mod fetch;
+mod bench;
 
+pub use bench::{Measured, measure};
 pub use doctor::{Doctor, Options};
+pub use fetch::{FetchError, Fetched, fetch};
 pub use files::{ClientFile, ClientPlan, ClientProgram, MergeError, ProxyPlan, ProxyProgram};
 pub use finding::{Finding, Hop, Row, Severity, Stage};
 pub use journal::{Entry, Journal, Outcome};

@@ -23,8 +23,10 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::outlet::Outlet;
+use crate::problems::Problems;
 use crate::request::Call;
 use crate::respond::DOCKER_API_VERSION;
+use crate::setup::SetupPage;
 
 /// What answers requests: the registry, who may use it, and how it is presented.
 pub struct App {
@@ -32,6 +34,7 @@ pub struct App {
     pub(crate) gate: Gate,
     options: RwLock<Arc<Options>>,
     pub(crate) observers: Observers,
+    pub(crate) problems: Problems,
     /// Clients of which the log already says that they have too many connections.
     crowds: Mutex<HashSet<IpAddr>>,
     /// Clients of which the log already says that they speak the wrong protocol.
@@ -71,6 +74,8 @@ pub struct Options {
     pub limits: Limits,
     /// The ways in to upstreams' images.
     pub doors: Vec<Door>,
+    /// What clients have to be told, at `/setup`.
+    pub setup: Option<SetupPage>,
     /// Who is believed about the clients behind him (`http.trustedproxies`).
     pub trusted_proxies: Vec<Network>,
 }
@@ -103,6 +108,7 @@ impl App {
             gate,
             options: RwLock::new(Arc::new(options)),
             observers: Observers::default(),
+            problems: Problems::default(),
             crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),

@@ -136,7 +136,13 @@ impl Subject {
         };
         let alone = |what| Some(Subject { what, repository: None, reference: None });
         match route {
-            Route::Root | Route::Health | Route::Ready | Route::BaseWithoutSlash => None,
+            Route::Root
+            | Route::Health
+            | Route::Ready
+            | Route::Setup
+            | Route::Problems
+            | Route::Clients
+            | Route::BaseWithoutSlash => None,
             Route::Base => alone(What::Login),
             Route::Token => alone(What::Token),
             Route::Catalog | Route::Cache => alone(What::List),

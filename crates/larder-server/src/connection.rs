@@ -108,6 +108,7 @@ impl Connection {
     }
 
     fn note_wrong_protocol(&self, words: &str) {
+        self.app.problems.note_wrong_protocol(self.address.ip(), words);
         if self.app.is_news_of(self.address.ip()) {
             tracing::warn!(client = %self.address.ip(), "{words}");
         } else {

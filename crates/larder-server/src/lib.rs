@@ -34,6 +34,8 @@ mod events;
 mod metrics;
 mod health;
 mod debug;
+mod problems;
+mod setup;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -49,4 +51,5 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
 pub use server::{BoundServer, ServeError, probe};
+pub use setup::{Reached, SetupPage};
 pub use tls::{CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

@@ -162,7 +162,14 @@ impl Drop for Open {
 
 fn handler(route: &Route) -> Option<usize> {
     let name = match route {
-        Route::Root | Route::Health | Route::Ready | Route::Cache | Route::BaseWithoutSlash => return None,
+        Route::Root
+        | Route::Health
+        | Route::Ready
+        | Route::Cache
+        | Route::Setup
+        | Route::Problems
+        | Route::Clients
+        | Route::BaseWithoutSlash => return None,
         Route::Base => "base",
         Route::Blob(..) => "blob",
         Route::Uploads(_) => "blob_upload",

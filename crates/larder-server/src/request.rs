@@ -121,6 +121,9 @@ impl Call {
             None => self.dispatch(route, body).await,
         };
         let said = outcome.as_ref().map_or_else(Said::of, |_| Said::Allowed);
+        if let Err(failure) = &outcome {
+            self.note_problem(failure);
+        }
         let response = outcome.unwrap_or_else(|failure| self.failed(failure));
         if let Some(pending) = pending {
             pending.answered(said, &response).await;
@@ -161,19 +164,29 @@ impl Call {
             Route::Ready => self.ready().await,
             Route::Token => self.token(body).await,
             Route::Cache => self.cache_status().await,
+            Route::Setup => Ok(self.setup()),
+            Route::Problems => self.problems().await,
+            Route::Clients => self.clients().await,
             Route::BaseWithoutSlash => {
                 let to = format!("{}/v2/", self.options.prefix);
                 Ok(respond::located(StatusCode::MOVED_PERMANENTLY, &to))
             }
             Route::Base => {
                 let identity = self.identify().await?;
+                self.note_forwarded();
                 self.app.gate.policy().base(&identity)?;
                 Ok(respond::with_body(StatusCode::OK, respond::JSON, "{}"))
             }
             Route::Catalog => self.catalog().await,
             Route::Tags(name) => self.tags(&name).await,
             Route::Referrers(name, subject) => self.referrers(&name, &subject).await,
-            Route::Manifest(name, reference) if read => self.get_manifest(&name, &reference).await,
+            Route::Manifest(name, reference) if read => {
+                let answer = self.get_manifest(&name, &reference).await;
+                if answer.is_ok() && self.parts.method == Method::GET {
+                    self.note_pull_of(&name);
+                }
+                answer
+            }
             Route::Manifest(name, reference) if self.parts.method == Method::PUT => {
                 self.put_manifest(&name, reference, body).await
             }
@@ -318,6 +331,11 @@ impl Call {
     /// What names the request in the log.
     pub(crate) fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    /// Whose request it is, also behind proxies.
+    pub(crate) fn client_address(&self) -> IpAddr {
+        self.client
     }
 
     pub(crate) fn peer_address(&self) -> SocketAddr {

@@ -19,6 +19,12 @@ pub(crate) enum Route {
     Token,
     /// `/api/cache`.
     Cache,
+    /// `/setup`: what clients have to be told.
+    Setup,
+    /// `/api/v1/problems`: what was refused lately.
+    Problems,
+    /// `/api/v1/clients`: who pulled.
+    Clients,
     /// `/v2`, which registry:2 redirects.
     BaseWithoutSlash,
     /// `/v2/`.
@@ -85,6 +91,9 @@ impl Route {
             "/readyz" => Ok(Route::Ready),
             "/auth/token" | "/auth/token/" => Ok(Route::Token),
             "/api/cache" => Ok(Route::Cache),
+            "/setup" => Ok(Route::Setup),
+            "/api/v1/problems" => Ok(Route::Problems),
+            "/api/v1/clients" => Ok(Route::Clients),
             "/v2" => Ok(Route::BaseWithoutSlash),
             "/v2/" => Ok(Route::Base),
             "/v2/_catalog" | "/v2/_catalog/" => Ok(Route::Catalog),
@@ -129,6 +138,9 @@ impl Route {
             | Route::Ready
             | Route::Token
             | Route::Cache
+            | Route::Setup
+            | Route::Problems
+            | Route::Clients
             | Route::BaseWithoutSlash
             | Route::Base
             | Route::Catalog => None,
@@ -152,6 +164,7 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Route::Root | Route::Health | Route::Ready => "GET, HEAD",
+            Route::Setup | Route::Problems | Route::Clients => "GET, HEAD",
             Route::Token => "GET, HEAD, POST",
             Route::Cache | Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
             Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",

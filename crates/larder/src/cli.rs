@@ -47,6 +47,11 @@ pub(crate) enum Command {
     /// Find out why a registry doesn't work from here: replay what clients do, and say at which hop it fails, why, and
     /// what to do.
     Doctor(crate::doctor::Arguments),
+    /// Show what a running Larder refused lately, and why; or who pulls from it.
+    Problems(crate::problems::Arguments),
+    /// Compare the mirrors of an upstream.
+    #[command(subcommand)]
+    Mirror(crate::mirror::Mirror),
     /// Print the files that tell a client about a registry, its mirrors and its authority; or write them.
     Client(crate::setup::ClientArguments),
     /// Print a configuration for a proxy in front of a registry.

@@ -17,6 +17,8 @@ mod keys;
 mod healthcheck;
 mod doctor;
 mod setup;
+mod problems;
+mod mirror;
 
 use clap::Parser;
 use cli::{Command, CommandLine};
@@ -73,6 +75,8 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Problems(arguments) => problems::run(&arguments, &mut std::io::stdout()),
+        Command::Mirror(command) => mirror::run(&command, &mut std::io::stdout()),
         Command::Client(arguments) => setup::client(&arguments, &mut std::io::stdout()),
         Command::Proxy(arguments) => setup::proxy(&arguments, &mut std::io::stdout()),
         Command::GarbageCollect(_) => Err(cli::NO_GARBAGE_COLLECTION.into()),

@@ -320,6 +320,7 @@ pub(crate) fn options(
         limits: config.http.limits,
         trusted_proxies: config.http.trusted_proxies.clone(),
         doors: upstreams::doors(config),
+        setup: Some(crate::setup::page),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `larder client` and `larder proxy`: the files of the other side.
 
+mod page;
+
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
@@ -10,6 +12,8 @@ use std::time::SystemTime;
 use clap::{Args, ValueEnum};
 use larder_doctor::{ClientPlan, ClientProgram, ProxyPlan, ProxyProgram, Target};
 use larder_storage::replace_file;
+
+pub(crate) use page::page;
 
 /// `larder client`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::hop;
 use crate::net::{Answer, Ask, Client, Scheme, Trouble};
 use crate::secret::Login;
 
-use token::TokenService;
+pub(crate) use token::TokenService;
 
 pub(super) const STAGE: Stage = Stage::Login;
 

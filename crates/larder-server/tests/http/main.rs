@@ -36,6 +36,8 @@ mod mounts;
 #[cfg(test)]
 mod notifications;
 #[cfg(test)]
+mod problems;
+#[cfg(test)]
 mod proxied;
 #[cfg(test)]
 mod pulls;

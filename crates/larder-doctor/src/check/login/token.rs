@@ -34,13 +34,13 @@ pub(crate) struct Given {
 }
 
 impl TokenService {
-    pub(super) fn new(client: Client, realm: &str, service: &str) -> Option<TokenService> {
+    pub(crate) fn new(client: Client, realm: &str, service: &str) -> Option<TokenService> {
         let (_, path) = Endpoint::of_url(realm)?;
         Some(TokenService { client, path, service: service.to_owned() })
     }
 
     /// A token for one scope, or the answer or the words instead.
-    pub(super) async fn token(
+    pub(crate) async fn token(
         &self,
         scope: &str,
         login: Option<&Login>,

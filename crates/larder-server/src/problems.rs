@@ -1,0 +1,419 @@
+//! What was refused lately, and who pulled: what an operator looks at before he looks at logs.
+//!
+//! Refusals of one kind for one client are one problem with a count. Ordinary ones are none: the challenge that begins every
+//! login, the HEAD that asks whether a layer is there.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, Method, StatusCode};
+use larder_auth::{Denied, Identity, Refusal, Remedy};
+use larder_core::RegistryError;
+use larder_oci::{Action, RepoName, Resource};
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+use crate::request::{Answer, Call, Failure};
+use crate::respond;
+use crate::route::Route;
+
+/// More than an operator reads; the one that was seen least lately makes room.
+const MOST_PROBLEMS: usize = 200;
+/// A page of clients, and some memory.
+const MOST_CLIENTS: usize = 1000;
+/// Of a text from outside, as much as says what it is.
+const LONGEST_TEXT: usize = 200;
+
+/// What was refused lately, and who pulled.
+#[derive(Default)]
+pub(crate) struct Problems {
+    refused: Mutex<Vec<Problem>>,
+    /// By a hash of address, agent and door.
+    clients: Mutex<HashMap<u64, Seen>>,
+}
+
+/// Refusals of one kind for one client.
+struct Problem {
+    kind: &'static str,
+    client: IpAddr,
+    user: Option<String>,
+    repository: Option<String>,
+    reason: String,
+    hop: &'static str,
+    fix: String,
+    first: SystemTime,
+    last: SystemTime,
+    count: u64,
+}
+
+/// A client that pulled.
+struct Seen {
+    client: IpAddr,
+    agent: String,
+    door: Option<String>,
+    last_pull: SystemTime,
+    pulls: u64,
+}
+
+/// A refusal in words: its kind, whose doing it is, and what to do.
+struct Explained {
+    kind: &'static str,
+    reason: String,
+    hop: &'static str,
+    fix: String,
+}
+
+impl Problems {
+    fn note(
+        &self,
+        client: IpAddr,
+        user: Option<String>,
+        repository: Option<String>,
+        explained: Explained,
+        now: SystemTime,
+    ) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = refused.iter_mut().find(|known| {
+            known.kind == explained.kind
+                && known.client == client
+                && known.user == user
+                && known.repository == repository
+        });
+        if let Some(known) = known {
+            known.last = now;
+            known.count += 1;
+            known.reason = explained.reason;
+            return;
+        }
+        if refused.len() >= MOST_PROBLEMS
+            && let Some(oldest) =
+                refused.iter().enumerate().min_by_key(|(_, known)| known.last).map(|(place, _)| place)
+        {
+            refused.swap_remove(oldest);
+        }
+        let Explained { kind, reason, hop, fix } = explained;
+        refused.push(Problem {
+            kind,
+            client,
+            user,
+            repository,
+            reason,
+            hop,
+            fix,
+            first: now,
+            last: now,
+            count: 1,
+        });
+    }
+
+    /// A connection that speaks TLS to the plain port, or the other way round.
+    pub(crate) fn note_wrong_protocol(&self, client: IpAddr, words: &str) {
+        let explained = Explained {
+            kind: "wrong-protocol",
+            reason: words.to_owned(),
+            hop: "client",
+            fix: "larder client docker http://REGISTRY (or podman, containerd) prints what that client has to be told; or give the \
+                  registry a certificate"
+                .to_owned(),
+        };
+        self.note(client, None, None, explained, SystemTime::now());
+    }
+
+    /// A proxy that says `http` of requests that reached it by `https`, as `http.host` says that they do.
+    pub(crate) fn note_forwarded(&self, proxy: IpAddr, headers: &HeaderMap, public_url: Option<&str>) {
+        let is_public = public_url.is_some_and(|url| url.starts_with("https://"));
+        let said = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        if is_public && said == Some("http") {
+            let explained = Explained {
+                kind: "proxy-scheme",
+                reason: "the proxy in front sends X-Forwarded-Proto: http, and http.host says that clients come by https"
+                    .to_owned(),
+                hop: "proxy",
+                fix: "nginx: proxy_set_header X-Forwarded-Proto $scheme; (larder proxy nginx prints the whole file)".to_owned(),
+            };
+            self.note(proxy, None, None, explained, SystemTime::now());
+        }
+    }
+
+    /// A manifest went to a client.
+    pub(crate) fn note_pull(&self, client: IpAddr, agent: &[u8], door: Option<&str>) {
+        let mut hasher = DefaultHasher::new();
+        (client, agent, door).hash(&mut hasher);
+        let key = hasher.finish();
+        // Whoever loses the race for the list is seen with his next pull; no pull waits for it.
+        let Ok(mut clients) = self.clients.try_lock() else { return };
+        let now = SystemTime::now();
+        if let Some(seen) = clients.get_mut(&key) {
+            seen.last_pull = now;
+            seen.pulls += 1;
+            return;
+        }
+        if clients.len() >= MOST_CLIENTS {
+            let oldest = clients.iter().min_by_key(|(_, seen)| seen.last_pull).map(|(key, _)| *key);
+            oldest.map(|key| clients.remove(&key));
+        }
+        let agent = shortened(&String::from_utf8_lossy(agent));
+        let door = door.map(str::to_owned);
+        clients.insert(key, Seen { client, agent, door, last_pull: now, pulls: 1 });
+    }
+
+    fn to_json(&self) -> Value {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.sort_by_key(|problem| std::cmp::Reverse(problem.last));
+        let problems: Vec<Value> = refused.iter().map(problem_json).collect();
+        json!({ "problems": problems })
+    }
+
+    fn clients_json(&self) -> Value {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen: Vec<&Seen> = clients.values().collect();
+        seen.sort_by_key(|seen| std::cmp::Reverse(seen.last_pull));
+        let clients: Vec<Value> = seen
+            .into_iter()
+            .map(|seen| {
+                json!({
+                    "client": seen.client.to_string(),
+                    "agent": seen.agent,
+                    "upstream": seen.door,
+                    "last_pull": date(seen.last_pull),
+                    "pulls": seen.pulls,
+                })
+            })
+            .collect();
+        json!({ "clients": clients })
+    }
+}
+
+fn problem_json(problem: &Problem) -> Value {
+    json!({
+        "kind": problem.kind,
+        "client": problem.client.to_string(),
+        "user": problem.user,
+        "repository": problem.repository,
+        "reason": problem.reason,
+        "hop": problem.hop,
+        "fix": problem.fix,
+        "first": date(problem.first),
+        "last": date(problem.last),
+        "count": problem.count,
+    })
+}
+
+fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+impl Call {
+    /// `GET /api/v1/problems`
+    pub(crate) async fn problems(&self) -> Answer {
+        self.may_see_problems().await?;
+        Ok(respond::json(StatusCode::OK, &self.app.problems.to_json()))
+    }
+
+    /// `GET /api/v1/clients`
+    pub(crate) async fn clients(&self) -> Answer {
+        self.may_see_problems().await?;
+        Ok(respond::json(StatusCode::OK, &self.app.problems.clients_json()))
+    }
+
+    /// Who pulls and who is refused is told to whoever may administer every repository, and comes with his password: a token
+    /// or a key is for pulling and pushing.
+    async fn may_see_problems(&self) -> Result<(), Failure> {
+        let identity = self.identify().await?;
+        let denied = |remedy, reason| Denied { remedy, needed: None, rule: None, reason };
+        if matches!(identity, Identity::Token(_) | Identity::Key(_)) {
+            let reason = "this takes a user and his password: neither a token nor a key is enough";
+            return Err(denied(Remedy::LogIn, Cow::Borrowed(reason)).into());
+        }
+        let everything = Resource::Repository(
+            "larder/problems"
+                .parse()
+                .map_err(|_| ApiError::internal(StatusCode::INTERNAL_SERVER_ERROR, &self.id()))?,
+        );
+        let actor = identity.actor();
+        let decision = self.app.gate.policy().decide(&actor, Action::Admin, &everything);
+        if decision.allowed {
+            return Ok(());
+        }
+        let remedy = if identity == Identity::Anonymous { Remedy::LogIn } else { Remedy::Nothing };
+        let reason = format!("{actor} may not administer every repository, which this takes");
+        Err(denied(remedy, Cow::Owned(reason)).into())
+    }
+
+    /// Remembers what an operator should hear of.
+    pub(crate) fn note_problem(&self, failure: &Failure) {
+        let Ok(route) = &self.route() else { return };
+        let Some(explained) = self.explained(route, failure) else { return };
+        let user = match failure {
+            Failure::Refused(refused) => refused.0.user().map(shortened),
+            _ => None,
+        };
+        let repository = route.repository().map(|name| name.as_str().to_owned());
+        self.app.problems.note(self.client_address(), user, repository, explained, SystemTime::now());
+    }
+
+    fn explained(&self, route: &Route, failure: &Failure) -> Option<Explained> {
+        let is_head = self.parts.method == Method::HEAD;
+        let repository = route.repository().map_or("REPOSITORY", |name| name.as_str());
+        let explained = |kind, reason: String, hop, fix: &str| {
+            Some(Explained { kind, reason: shortened(&reason), hop, fix: fix.to_owned() })
+        };
+        match failure {
+            Failure::Refused(refused) => {
+                let refusal = &refused.0;
+                match refusal {
+                    Refusal::LoginNeeded => None,
+                    Refusal::UnknownUser { user } | Refusal::WrongPassword { user } => explained(
+                        "wrong-login",
+                        refusal.to_string(),
+                        "client",
+                        &format!(
+                            "docker login with the right password; larder user verify {user} says whether one is"
+                        ),
+                    ),
+                    other => explained("login-unusable", other.to_string(), "client", "docker login again"),
+                }
+            }
+            Failure::Denied(denied) => {
+                let has_login = self.parts.headers.contains_key(AUTHORIZATION);
+                if denied.authenticating_could_help() && !has_login {
+                    return None;
+                }
+                explained(
+                    "denied",
+                    denied.reason.to_string(),
+                    "registry",
+                    &format!("larder access explain USER ACTION {repository} says which rule it is"),
+                )
+            }
+            Failure::ClientGone(reason) => explained(
+                "upload-cut",
+                reason.clone(),
+                "client or proxy",
+                "if it happens again at the same second, a proxy has a time limit: larder doctor REGISTRY --write on the client's \
+                 machine names it",
+            ),
+            Failure::Request(error) => {
+                explained("bad-request", error.detail.to_string(), "client", "update the client")
+            }
+            Failure::Registry(error) => {
+                let reason = error.to_string();
+                match error {
+                    RegistryError::BlobUnknown { .. } if is_head => None,
+                    RegistryError::ManifestUnknown { .. } if is_head => None,
+                    RegistryError::RepositoryUnknown { .. }
+                    | RegistryError::ManifestUnknown { .. }
+                    | RegistryError::BlobUnknown { .. } => explained(
+                        "not-there",
+                        reason,
+                        "client",
+                        "compare the image's name and tag with what was pushed: curl REGISTRY/v2/REPOSITORY/tags/list",
+                    ),
+                    RegistryError::UploadUnknown { .. } => explained(
+                        "upload-unknown",
+                        reason,
+                        "proxy",
+                        "let all requests of an upload reach this process, with their paths unchanged",
+                    ),
+                    RegistryError::DigestMismatch { .. } => explained(
+                        "bytes-changed",
+                        reason,
+                        "network or proxy",
+                        "something on the way changes or loses bytes: larder doctor REGISTRY --write on the client's machine",
+                    ),
+                    RegistryError::NoSpace(_) => {
+                        explained("no-space", reason, "registry", "free space, or a larger disk: df -h")
+                    }
+                    RegistryError::ReadOnly | RegistryError::DeletesDisabled => explained(
+                        "switched-off",
+                        reason,
+                        "registry",
+                        "storage.maintenance.readonly and storage.delete.enabled say what is allowed",
+                    ),
+                    _ => explained("refused", reason, "registry", "the log has more under this time"),
+                }
+            }
+        }
+    }
+
+    /// What the proxy in front says of the scheme, against what was promised.
+    pub(crate) fn note_forwarded(&self) {
+        let (proxy, headers) = (self.peer_address().ip(), &self.parts.headers);
+        self.app.problems.note_forwarded(proxy, headers, self.options.public_url.as_deref());
+    }
+
+    /// A manifest that went out, by which door, to whom.
+    pub(crate) fn note_pull_of(&self, name: &RepoName) {
+        let agent = self.parts.headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
+        let prefixes = self.options.doors.iter().filter_map(|door| door.prefix.as_ref());
+        let door = prefixes
+            .map(RepoName::as_str)
+            .find(|prefix| name.as_str().strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')));
+        self.app.problems.note_pull(self.client_address(), agent, door);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn explained(kind: &'static str) -> Explained {
+        Explained { kind, reason: "because".to_owned(), hop: "client", fix: "do".to_owned() }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    #[test]
+    fn refusals_of_one_kind_for_one_client_are_one_problem_and_the_newest_stands_first() {
+        let problems = Problems::default();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        problems.note(address(1), None, None, explained("a"), at(1));
+        problems.note(address(1), None, None, explained("a"), at(3));
+        problems.note(address(2), None, None, explained("a"), at(2));
+        let told = problems.to_json();
+        let list = told["problems"].as_array().expect("a list");
+        assert_eq!(list.len(), 2);
+        assert_eq!((list[0]["client"].as_str(), list[0]["count"].as_u64()), (Some("10.0.0.1"), Some(2)));
+        assert_eq!(list[0]["first"], "1970-01-01T00:00:01Z");
+        assert_eq!(list[0]["last"], "1970-01-01T00:00:03Z");
+    }
+
+    #[test]
+    fn the_lists_do_not_grow_without_end() {
+        let problems = Problems::default();
+        for number in 0..2000_u32 {
+            let client = IpAddr::from(number.to_be_bytes());
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
+            problems.note(client, None, None, explained("a"), at);
+            problems.note_pull(client, b"docker", None);
+        }
+        assert_eq!(problems.to_json()["problems"].as_array().map(Vec::len), Some(MOST_PROBLEMS));
+        assert_eq!(problems.clients_json()["clients"].as_array().map(Vec::len), Some(MOST_CLIENTS));
+        assert_eq!(problems.to_json()["problems"][0]["client"], "0.0.7.207", "the newest is kept");
+    }
+
+    #[test]
+    fn a_proxy_that_forgets_tls_is_named_only_where_tls_is_promised() {
+        let problems = Problems::default();
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-proto", http::HeaderValue::from_static("http"));
+        problems.note_forwarded(address(1), &headers, None);
+        problems.note_forwarded(address(1), &headers, Some("http://reg.lan"));
+        assert_eq!(problems.to_json()["problems"].as_array().map(Vec::len), Some(0));
+        problems.note_forwarded(address(1), &headers, Some("https://reg.lan"));
+        assert_eq!(problems.to_json()["problems"][0]["kind"], "proxy-scheme");
+    }
+}

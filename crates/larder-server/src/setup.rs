@@ -1,0 +1,92 @@
+//! `/setup`: what each client has to be told of this registry, filled in for the address that it was reached by.
+
+use http::header::{ACCEPT, VARY};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::request::Call;
+use crate::respond::{self, header};
+
+/// What the page is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// `https://registry.lan:5000`
+    pub url: String,
+    /// The upstream whose images have no name in front.
+    pub root: Option<String>,
+    /// What the upstreams' images' names begin with here.
+    pub prefixes: Vec<String>,
+}
+
+/// Makes the page's text: sections that begin with a line `== title`.
+pub type SetupPage = fn(&Reached) -> String;
+
+impl Call {
+    /// Text for curl, HTML for browsers: who says that he takes it.
+    pub(crate) fn setup(&self) -> Response<Body> {
+        let Some(page) = self.options.setup else {
+            return respond::with_body(
+                StatusCode::NOT_FOUND,
+                "text/plain; charset=utf-8",
+                "404 page not found\n",
+            );
+        };
+        let rootless = self.options.doors.iter().find(|door| door.prefix.is_none());
+        let prefixes = self.options.doors.iter().filter_map(|door| door.prefix.as_ref());
+        let reached = Reached {
+            url: self.base_url(),
+            root: rootless.and_then(|door| door.namespaces.first().cloned()),
+            prefixes: prefixes.map(|prefix| prefix.as_str().to_owned()).collect(),
+        };
+        let text = page(&reached);
+        let accept = self.parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut response = if accept.contains("text/html") {
+            respond::with_body(StatusCode::OK, "text/html; charset=utf-8", html(&text))
+        } else {
+            respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", text)
+        };
+        response.headers_mut().insert(VARY, header("Accept"));
+        // Nothing of the page is run, whatever a Host header smuggles into it.
+        let policy = header("default-src 'none'; style-src 'unsafe-inline'");
+        response.headers_mut().insert("content-security-policy", policy);
+        response
+    }
+}
+
+fn html(text: &str) -> String {
+    let mut page = String::from(
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Larder: set a client up</title>\n<style>body{font:16px sans-serif;\
+         max-width:60em;margin:2em auto;padding:0 1em}pre{background:#f4f4f4;padding:1em;overflow:auto}</style>\n",
+    );
+    let mut is_open = false;
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("== ") {
+            page.push_str(if is_open { "</pre>\n" } else { "" });
+            page.push_str(&format!("<h2>{}</h2>\n<pre>", escaped(title)));
+            is_open = true;
+        } else {
+            page.push_str(if is_open { "" } else { "<pre>" });
+            is_open = true;
+            page.push_str(&escaped(line));
+            page.push('\n');
+        }
+    }
+    page.push_str(if is_open { "</pre>\n" } else { "" });
+    page
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_text_becomes_markup() {
+        let page = html("a <b> & \"c\"\n== docker <i>\n{}\n");
+        assert!(page.contains("<pre>a &lt;b&gt; &amp; &quot;c&quot;\n</pre>"), "{page}");
+        assert!(page.contains("<h2>docker &lt;i&gt;</h2>\n<pre>{}\n</pre>"), "{page}");
+    }
+}

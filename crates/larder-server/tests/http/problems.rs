@@ -1,0 +1,98 @@
+//! What an operator hears of refusals and of who pulls, and what `/setup` tells whom.
+
+use larder_server::{Options, Reached};
+
+use crate::support::*;
+
+async fn problems(server: &Server) -> Vec<serde_json::Value> {
+    let reply = server.ask(get("/api/v1/problems").basic(ALICE.0, ALICE.1)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["problems"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn refusals_are_gathered_and_ordinary_ones_left_out() {
+    let server = Setup::gate(GateKind::TokensForUsers).start().await;
+    // The challenge that begins every login, and the question that begins every push.
+    server.ask(get("/v2/")).await;
+    server.ask(get("/v2/team/app/manifests/one")).await;
+    server.ask(head(format!("/v2/team/app/blobs/{}", digest_of(LAYER))).basic(ALICE.0, ALICE.1)).await;
+    assert_eq!(problems(&server).await, Vec::<serde_json::Value>::new());
+    for _ in 0..3 {
+        server.ask(get("/v2/").basic(ALICE.0, "guess")).await;
+    }
+    server.ask(get("/v2/team/app/manifests/one").basic(ALICE.0, ALICE.1)).await;
+    let told = problems(&server).await;
+    let kinds: Vec<&str> = told.iter().map(|problem| problem["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["not-there", "wrong-login"], "{told:#?}");
+    assert_eq!(told[0]["repository"], "team/app");
+    assert_eq!((told[1]["count"].as_u64(), told[1]["user"].as_str()), (Some(3), Some(ALICE.0)));
+    assert!(told[1]["fix"].as_str().unwrap().contains("larder user verify alice"), "{told:#?}");
+}
+
+#[tokio::test]
+async fn a_user_without_the_right_is_told_so() {
+    let server = Setup::gate(GateKind::Rules).start().await;
+    // Nobody may administer there.
+    let refused = server.ask(get("/api/v1/problems").basic(ALICE.0, ALICE.1)).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("alice may not administer"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn only_who_may_administer_hears_of_them() {
+    let server = Setup::gate(GateKind::Rules).start().await;
+    for path in ["/api/v1/problems", "/api/v1/clients"] {
+        assert_eq!(server.ask(get(path)).await.status, 401, "{path}");
+        assert_eq!(server.ask(get(path).basic(CAROL.0, CAROL.1)).await.status, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_pulled_is_listed_with_his_agent() {
+    let server = Server::open().await;
+    for bytes in [CONFIG, LAYER] {
+        server.ask(post(format!("/v2/team/app/blobs/uploads/?digest={}", digest_of(bytes)), bytes)).await;
+    }
+    let manifest = put("/v2/team/app/manifests/one", image(OCI_MANIFEST)).with("Content-Type", OCI_MANIFEST);
+    assert_eq!(server.ask(manifest).await.status, 201);
+    for _ in 0..2 {
+        server.ask(get("/v2/team/app/manifests/one").with("User-Agent", "docker/29.1")).await;
+    }
+    server.ask(head("/v2/team/app/manifests/one").with("User-Agent", "asks only")).await;
+    let told = server.ask(get("/api/v1/clients")).await.json();
+    let clients = told["clients"].as_array().unwrap();
+    assert_eq!(clients.len(), 1, "{told}");
+    assert_eq!((clients[0]["agent"].as_str(), clients[0]["pulls"].as_u64()), (Some("docker/29.1"), Some(2)));
+    assert_eq!(clients[0]["client"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_tls_hello_to_the_plain_port_is_a_problem() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::open().await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    let told = server.ask(get("/api/v1/problems")).await.json();
+    assert_eq!(told["problems"][0]["kind"], "wrong-protocol", "{told}");
+}
+
+#[tokio::test]
+async fn setup_is_text_for_programs_and_html_for_browsers() {
+    let page = |reached: &Reached| format!("for {}\n== <docker>\n{{}}\n", reached.url);
+    let options =
+        Options { setup: Some(page), catalog_max_entries: 1000, tags_max: 1000, ..Options::default() };
+    let server = Setup { options, ..Setup::default() }.start().await;
+    let text = server.ask(get("/setup")).await;
+    assert_eq!(text.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert!(
+        text.text().starts_with("for http://") && text.text().ends_with("\n== <docker>\n{}\n"),
+        "{}",
+        text.text()
+    );
+    let html = server.ask(get("/setup").with("Accept", "text/html,*/*")).await;
+    assert_eq!(html.header("Content-Type"), Some("text/html; charset=utf-8"));
+    assert!(html.text().contains("<h2>&lt;docker&gt;</h2>"), "{}", html.text());
+}

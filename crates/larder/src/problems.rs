@@ -1,0 +1,143 @@
+//! `larder problems`: what a running Larder refused lately, and who pulls from it.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use larder_doctor::{Login, Machine, Password, Target, fetch};
+use serde_json::Value;
+
+/// `larder problems`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// The registry: registry.lan:5000.
+    #[arg(default_value = "localhost:5000")]
+    registry: String,
+    /// Who may administer it; else the login that docker or podman has for it.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from this file; a line break at its end doesn't count.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// List who pulled, when, and from which upstream, instead.
+    #[arg(long)]
+    clients: bool,
+    /// Print the answer as it is.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks, and prints. The exit code is 1 when there are problems.
+pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
+    let target: Target = arguments.registry.parse()?;
+    let login = login(arguments, &target)?;
+    let path = if arguments.clients { "/api/v1/clients" } else { "/api/v1/problems" };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let fetched = runtime.block_on(fetch(&target, path, login.as_ref()))?;
+    if fetched.status != 200 {
+        let words = match fetched.status {
+            401 => "it wants a user and a password: --user",
+            403 => "this user may not administer it",
+            404 => "it is no Larder that keeps a list of problems",
+            _ => fetched.body.trim(),
+        };
+        return Err(format!("{}: {words}", target.authority()).into());
+    }
+    if arguments.json {
+        write!(out, "{}", fetched.body)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer: Value = serde_json::from_str(&fetched.body)?;
+    if arguments.clients {
+        clients(&answer, out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(if problems(&answer, out)? { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn login(arguments: &Arguments, target: &Target) -> Result<Option<Login>, Box<dyn Error>> {
+    let Some(user) = &arguments.user else { return Ok(Machine::here().login(&target.authority())) };
+    let password = match &arguments.password_file {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
+        }
+        None => rpassword::prompt_password(format!("Password of {user}: "))?,
+    };
+    let password = Password::new(password.trim_end_matches(['\r', '\n']));
+    Ok(Some(Login { user: user.clone(), password, source: "--user".to_owned() }))
+}
+
+fn text<'a>(entry: &'a Value, name: &str) -> &'a str {
+    entry.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether there are any.
+fn problems(answer: &Value, out: &mut impl Write) -> io::Result<bool> {
+    let problems = list(answer, "problems");
+    for problem in problems {
+        let count = problem.get("count").and_then(Value::as_u64).unwrap_or_default();
+        let times = if count == 1 { String::new() } else { format!(", {count} times") };
+        let about: Vec<&str> = [text(problem, "user"), text(problem, "repository")]
+            .into_iter()
+            .filter(|one| !one.is_empty())
+            .collect();
+        let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
+        writeln!(
+            out,
+            "{}  {}{about}: {}{times}",
+            text(problem, "last"),
+            text(problem, "client"),
+            text(problem, "reason")
+        )?;
+        writeln!(out, "          hop   {}", text(problem, "hop"))?;
+        writeln!(out, "          fix   {}", text(problem, "fix"))?;
+    }
+    if problems.is_empty() {
+        writeln!(out, "no problems")?;
+    }
+    Ok(!problems.is_empty())
+}
+
+fn clients(answer: &Value, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{:<20}  {:<39}  {:>8}  {:<15}  agent", "last pull", "client", "pulls", "upstream")?;
+    for client in list(answer, "clients") {
+        writeln!(
+            out,
+            "{:<20}  {:<39}  {:>8}  {:<15}  {}",
+            text(client, "last_pull"),
+            text(client, "client"),
+            client.get("pulls").and_then(Value::as_u64).unwrap_or_default(),
+            text(client, "upstream"),
+            text(client, "agent"),
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_its_count_hop_and_fix() {
+        let answer = serde_json::json!({"problems": [{
+            "client": "10.0.0.7", "user": "bob", "repository": "team/app", "reason": "wrong password for user \"bob\"",
+            "hop": "client", "fix": "docker login", "last": "2026-01-02T03:04:05Z", "count": 3,
+        }]});
+        let mut out = Vec::new();
+        assert!(problems(&answer, &mut out).expect("written"));
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(
+            text,
+            "2026-01-02T03:04:05Z  10.0.0.7 (bob, team/app): wrong password for user \"bob\", 3 times\n          hop   client\n          fix   docker login\n"
+        );
+        let mut out = Vec::new();
+        assert!(!problems(&serde_json::json!({"problems": []}), &mut out).expect("written"));
+    }
+}

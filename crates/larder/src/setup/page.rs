@@ -1,0 +1,95 @@
+//! The text of `/setup`.
+
+use larder_doctor::{ClientPlan, ClientProgram, Target};
+use larder_server::Reached;
+
+/// What each client has to be told, for the address by which the page was reached.
+pub(crate) fn page(reached: &Reached) -> String {
+    let Ok(target) = reached.url.parse::<Target>() else {
+        return "The address that this page was asked by is no registry's.\n".to_owned();
+    };
+    let plan = ClientPlan {
+        registry: target.authority(),
+        tls: !target.is_plain(),
+        root: reached.root.clone(),
+        upstreams: reached.prefixes.clone(),
+        authority: None,
+    };
+    let registry = &plan.registry;
+    let mut text = format!(
+        "\
+This is a container registry. Images are named {registry}/NAME:TAG.
+
+    docker login {registry}
+    docker tag app {registry}/team/app:1
+    docker push {registry}/team/app:1
+
+If something fails, on the machine where it fails: larder doctor {registry}
+"
+    );
+    for upstream in plan.root.iter() {
+        text.push_str(&format!("Images of {upstream} are there, too: {registry}/NAME\n"));
+    }
+    for upstream in &plan.upstreams {
+        text.push_str(&format!("Images of {upstream} are there, too: {registry}/{upstream}/NAME\n"));
+    }
+    let clients = [
+        ("docker", ClientProgram::Docker),
+        ("containerd, Kubernetes", ClientProgram::Containerd),
+        ("k3s", ClientProgram::K3s),
+        ("podman, buildah, skopeo, CRI-O", ClientProgram::Podman),
+        ("BuildKit", ClientProgram::Buildkit),
+        ("Kubernetes' secrets", ClientProgram::Kubernetes),
+        ("GitHub Actions", ClientProgram::GithubActions),
+    ];
+    for (title, client) in clients {
+        text.push_str(&format!("\n== {title}\n"));
+        let files = client.files(&plan);
+        if files.is_empty() {
+            text.push_str("Nothing has to be told.\n");
+        }
+        for file in files {
+            if !file.path.as_os_str().is_empty() {
+                text.push_str(&format!("# {}\n", file.path.display()));
+            }
+            text.push_str(&file.content);
+            if !file.then.is_empty() {
+                text.push_str(&format!("# then: {}\n", file.then));
+            }
+        }
+    }
+    if plan.tls {
+        text.push_str(&format!(
+            "\n== An authority of your own\nClients that don't know the authority of this registry's certificate need it as\n\
+             /etc/docker/certs.d/{registry}/ca.crt and /etc/containers/certs.d/{registry}/ca.crt;\n\
+             larder client PROGRAM {registry} --ca ca.crt prints the rest.\n"
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_filled_in_for_the_address_and_the_upstreams() {
+        let reached = Reached {
+            url: "https://reg.lan:5000".to_owned(),
+            root: Some("docker.io".to_owned()),
+            prefixes: vec!["ghcr.io".to_owned()],
+        };
+        let text = page(&reached);
+        for part in [
+            "docker push reg.lan:5000/team/app:1",
+            "\"https://reg.lan:5000\"",
+            "[host.\"https://reg.lan:5000/v2/ghcr.io\"]",
+            "reg.lan:5000/ghcr.io/NAME",
+            "/etc/docker/certs.d/reg.lan:5000/ca.crt",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let plain = page(&Reached { url: "http://nas:5000".to_owned(), root: None, prefixes: vec![] });
+        assert!(plain.contains("insecure-registries") && !plain.contains("https://nas"), "{plain}");
+    }
+}
