@@ -1,6 +1,7 @@
 //! What somebody may do, and why: one pure function, [`Policy::decide`], and the makers of the proofs that
 //! `larder-core` demands, which all ask it.
 
+mod admin;
 mod current;
 mod explain;
 mod glob;

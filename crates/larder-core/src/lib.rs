@@ -32,11 +32,11 @@ mod events;
 mod error;
 
 pub use cache::{Arrived, ArrivedFuture, CacheCounts, Growing, ServedCopy, WhyCopy};
-pub use collect::{Collected, Collection, Removed, Run, Undone};
+pub use collect::{Collected, Collection, HistoryEntry, Plan, Planning, Removed, Run, Undone};
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
-pub use larder_meta::{Listing, Page, Precondition, Removal, RemovedTag};
+pub use larder_meta::{Listing, MetaError, Page, Precondition, Removal, RemovedTag};
 pub use maintenance::UploadPurging;
 pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};

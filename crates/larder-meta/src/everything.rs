@@ -93,6 +93,11 @@ impl MetaStore {
         Ok(stat.map(|stat| stat.modified_nanoseconds))
     }
 
+    /// Whether content is kept by what no index row tells of: a manifest that can't be read, a directory without a name.
+    pub fn is_kept_unread(&self, digest: &Digest) -> bool {
+        self.held_elsewhere.contains(digest) || self.unreadable.is_noted(digest)
+    }
+
     /// Whether anything refers to this content, in whatever repository; `None` while that can't be told, because not
     /// every repository has been compared with its files.
     pub fn is_referred_to(&self, digest: &Digest) -> Result<Option<bool>, MetaError> {
@@ -100,10 +105,7 @@ impl MetaStore {
         if self.knowledge.complete_at.load(Ordering::SeqCst) != doubts + 1 {
             return Ok(None);
         }
-        let referred = self.index.is_referred_to(digest)?
-            || self.held_elsewhere.contains(digest)
-            // A manifest that can't be read has no row.
-            || self.unreadable.is_noted(digest);
+        let referred = self.index.is_referred_to(digest)? || self.is_kept_unread(digest);
         // A row that could not be written while this looked is a doubt.
         Ok((self.knowledge.doubts.load(Ordering::SeqCst) == doubts).then_some(referred))
     }

@@ -26,6 +26,7 @@ mod listing;
 mod uploads;
 mod reconcile;
 mod everything;
+mod contents;
 mod release;
 mod restore;
 mod index;
@@ -34,6 +35,7 @@ mod changes;
 mod error;
 
 pub use changes::FilesState;
+pub use contents::RepositoryContents;
 pub use error::MetaError;
 pub use index::IndexSnapshot;
 pub use listing::{Listing, Page};

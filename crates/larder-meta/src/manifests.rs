@@ -203,7 +203,10 @@ impl MetaStore {
         // Itself goes right now; what hangs on it later.
         let mut doomed = self.doom(repository, digest)?;
         doomed.retain(|each| each.digest != *digest);
-        let parts = self.index.parts(repository, digest)?;
+        let mut parts = self.index.parts(repository, digest)?;
+        let mut failed = Ok(());
+        parts.retain(|part| self.has(repository, part).map_err(|error| failed = Err(error)).unwrap_or(true));
+        failed?;
         let removal = Removal { manifest: Some(*digest), blob: None, parts, tags: going, doomed };
         note(&removal)?;
         let removed: Vec<Tag> = removal.tags.into_iter().map(|each| each.tag).collect();
@@ -221,6 +224,11 @@ impl MetaStore {
         self.disk.remove_directory_if_empty(&directory_of(&link));
         self.note_in_index(repository, &state, |index| index.remove_manifest(repository, digest, &removed));
         Ok(Some(removed))
+    }
+
+    /// Whether the repository holds this, as a blob or as a manifest.
+    pub(crate) fn has(&self, repository: &RepoName, digest: &Digest) -> Result<bool, MetaError> {
+        Ok(self.blob(repository, digest)?.is_some() || self.manifest(repository, digest)?.is_some())
     }
 
     fn put_links(&self, paths: &[PathBuf], link: &str) -> Result<Vec<Stat>, MetaError> {

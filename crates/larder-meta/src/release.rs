@@ -61,7 +61,7 @@ pub struct Removal {
     /// The tags that go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<RemovedTag>,
-    /// What the deleted manifest is made of.
+    /// What the deleted manifest is made of, as far as the repository holds it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Digest>,
     /// The manifests that hung on it, parents first.

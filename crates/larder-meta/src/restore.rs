@@ -45,6 +45,12 @@ impl MetaStore {
                 return Ok(Restored::Gone(*digest));
             }
         }
+        // A manifest without its parts would be a lie.
+        for part in &removal.parts {
+            if !self.has(name, part)? {
+                return Ok(Restored::Gone(*part));
+            }
+        }
         let (mut currents, mut tags, mut taken): (Vec<Link>, _, _) = (Vec::new(), Vec::new(), Vec::new());
         for removed in &removal.tags {
             // Where its link was damaged, its history says where it pointed.

@@ -20,7 +20,7 @@ mod scope;
 mod access;
 mod error_code;
 
-pub use access::{Access, Actor, CatalogAccess, Delete, Operation, Pull, Push};
+pub use access::{Access, Actor, AdminAccess, CatalogAccess, Delete, Operation, Pull, Push};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use error_code::ErrorCode;

@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::error::ApiError;
 use crate::request::{Call, Failure};
 use crate::respond::DOCKER_CONTENT_DIGEST;
-use crate::route::Route;
+use crate::route::{Api, Route};
 use record::{Record, Scopes};
 
 mod record;
@@ -168,6 +168,13 @@ impl Subject {
                 about(What::Push, name, call.parameter("digest"))
             }
             Route::Upload(name, _) => about(What::Step, name, None),
+            Route::Api(Api::Gc) if *method == Method::POST => alone(What::Delete),
+            Route::Api(Api::Undo) => Some(Subject {
+                what: What::Push,
+                repository: call.parameter("repository").and_then(|name| name.parse().ok()),
+                reference: call.parameter("id"),
+            }),
+            Route::Api(_) => alone(What::List),
         }
     }
 }

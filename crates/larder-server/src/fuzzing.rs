@@ -8,7 +8,7 @@ use larder_oci::Digest;
 
 use crate::condition::{self, Verdict};
 use crate::forwarded::reached_by;
-use crate::route::Route;
+use crate::route::{Api, Route};
 
 /// What conditional headers mean.
 pub struct Conditions {
@@ -39,6 +39,10 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Referrers(name, subject) => format!("/v2/{name}/referrers/{subject}"),
         Route::Uploads(name) => format!("/v2/{name}/blobs/uploads/"),
         Route::Upload(name, id) => format!("/v2/{name}/blobs/uploads/{id}"),
+        Route::Api(Api::Gc) => "/api/v1/gc".to_owned(),
+        Route::Api(Api::Removals) => "/api/v1/removals".to_owned(),
+        Route::Api(Api::Undo) => "/api/v1/undo".to_owned(),
+        Route::Api(Api::History) => "/api/v1/history".to_owned(),
     })
 }
 

@@ -169,7 +169,8 @@ fn handler(route: &Route) -> Option<usize> {
         | Route::Setup
         | Route::Problems
         | Route::Clients
-        | Route::BaseWithoutSlash => return None,
+        | Route::BaseWithoutSlash
+        | Route::Api(_) => return None,
         Route::Base => "base",
         Route::Blob(..) => "blob",
         Route::Uploads(_) => "blob_upload",

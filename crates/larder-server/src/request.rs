@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_auth::{ChallengeError, Denied, Identity, Origin, Realm, Refusal, Remedy};
 use larder_core::RegistryError;
-use larder_oci::{Access, Action, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
+use larder_oci::{Access, Action, AdminAccess, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
 
 use crate::app::{App, Options, Peer};
 use crate::audit::{Noted, Pending, Said};
@@ -167,6 +167,7 @@ impl Call {
             Route::Setup => Ok(self.setup()),
             Route::Problems => self.problems().await,
             Route::Clients => self.clients().await,
+            Route::Api(api) => self.api(api).await,
             Route::BaseWithoutSlash => {
                 let to = format!("{}/v2/", self.options.prefix);
                 Ok(respond::located(StatusCode::MOVED_PERMANENTLY, &to))
@@ -284,6 +285,11 @@ impl Call {
     pub(crate) async fn may_delete(&self, name: &RepoName) -> Result<Access<Delete>, Failure> {
         let identity = self.identify_for(name, &[Action::Delete]).await?;
         Ok(self.app.gate.policy().delete(&identity, name)?)
+    }
+
+    pub(crate) async fn may_administer(&self) -> Result<AdminAccess, Failure> {
+        let identity = self.identify().await?;
+        Ok(self.app.gate.policy().administer(&identity)?)
     }
 
     // Where things are, as clients see it.

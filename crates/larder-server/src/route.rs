@@ -43,6 +43,21 @@ pub(crate) enum Route {
     Uploads(RepoName),
     /// `/v2/<name>/blobs/uploads/<id>`.
     Upload(RepoName, UploadId),
+    /// `/api/v1/…`: Larder's own.
+    Api(Api),
+}
+
+/// What there is below `/api/v1/`. What it is about stands in the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// `gc`: the collector.
+    Gc,
+    /// `removals`: deletions that can be undone.
+    Removals,
+    /// `undo`.
+    Undo,
+    /// `history`: what a tag has pointed at.
+    History,
 }
 
 /// Why a path means nothing here.
@@ -97,6 +112,10 @@ impl Route {
             "/v2" => Ok(Route::BaseWithoutSlash),
             "/v2/" => Ok(Route::Base),
             "/v2/_catalog" | "/v2/_catalog/" => Ok(Route::Catalog),
+            "/api/v1/gc" => Ok(Route::Api(Api::Gc)),
+            "/api/v1/removals" => Ok(Route::Api(Api::Removals)),
+            "/api/v1/undo" => Ok(Route::Api(Api::Undo)),
+            "/api/v1/history" => Ok(Route::Api(Api::History)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -143,7 +162,8 @@ impl Route {
             | Route::Clients
             | Route::BaseWithoutSlash
             | Route::Base
-            | Route::Catalog => None,
+            | Route::Catalog
+            | Route::Api(_) => None,
         }
     }
 
@@ -172,6 +192,9 @@ impl Route {
             Route::Blob(..) => "DELETE, GET, HEAD",
             Route::Uploads(_) => "POST",
             Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
+            Route::Api(Api::Gc) => "GET, HEAD, POST",
+            Route::Api(Api::Undo) => "POST",
+            Route::Api(Api::Removals | Api::History) => "GET, HEAD",
         }
     }
 }

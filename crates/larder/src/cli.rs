@@ -9,10 +9,6 @@ use std::{
     time::Duration,
 };
 
-/// What `garbage-collect` answers until there is one.
-pub(crate) const NO_GARBAGE_COLLECTION: &str =
-    "garbage-collect is not there yet: Larder frees no space so far. Nothing was changed.";
-
 /// A container registry and pull-through cache.
 #[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "larder", version, about, disable_help_subcommand = false)]
@@ -56,8 +52,38 @@ pub(crate) enum Command {
     Client(crate::setup::ClientArguments),
     /// Print a configuration for a proxy in front of a registry.
     Proxy(crate::setup::ProxyArguments),
-    /// Free the space of what nothing refers to.
-    #[command(hide = true)]
+    /// Run the collector now: take away what nothing refers to any more.
+    Gc {
+        /// Don't wait for grace times: deletions become final.
+        #[arg(long)]
+        now: bool,
+        /// Only say what would go, deletions that can still be undone included.
+        #[arg(long)]
+        dry_run: bool,
+        /// Also look at everything for what no deletion tells of, such as blobs of pushes that were given up.
+        #[arg(long)]
+        sweep: bool,
+        #[command(flatten)]
+        registry: ThisRegistry,
+    },
+    /// Undo a deletion, or list those that can be undone.
+    Undo {
+        /// What to bring back: a repository, REPOSITORY:TAG, or the number of a deletion. Without it they are listed.
+        what: Option<String>,
+        /// Bring back everything that was deleted since then, such as 10m ago.
+        #[arg(long, value_name = "DURATION", conflicts_with = "what")]
+        since: Option<String>,
+        #[command(flatten)]
+        registry: ThisRegistry,
+    },
+    /// List what a tag has pointed at, newest first.
+    History {
+        /// REPOSITORY:TAG
+        tag: String,
+        #[command(flatten)]
+        registry: ThisRegistry,
+    },
+    /// registry:2's command: take away everything that nothing refers to.
     GarbageCollect(GarbageCollect),
 }
 
@@ -109,6 +135,17 @@ pub(crate) enum Config {
     Reference,
     /// Print a JSON Schema of config.yml, for editors.
     Schema,
+}
+
+/// Which registry of this machine is meant.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThisRegistry {
+    /// The config.yml that it was started with; else the one that a start would use.
+    #[arg(long, value_name = "CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory of a start without a config file.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// `larder user`

@@ -2,6 +2,7 @@
 
 mod cli;
 mod serve;
+mod control;
 mod reload;
 mod access;
 mod audit_log;
@@ -15,6 +16,7 @@ mod explain;
 mod users;
 mod keys;
 mod healthcheck;
+mod space;
 mod doctor;
 mod setup;
 mod problems;
@@ -79,7 +81,18 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Mirror(command) => mirror::run(&command, &mut std::io::stdout()),
         Command::Client(arguments) => setup::client(&arguments, &mut std::io::stdout()),
         Command::Proxy(arguments) => setup::proxy(&arguments, &mut std::io::stdout()),
-        Command::GarbageCollect(_) => Err(cli::NO_GARBAGE_COLLECTION.into()),
+        Command::Gc { now, sweep, dry_run, registry } => {
+            space::gc(space::Gc { now, sweep, dry_run }, &registry, environment, may_use_system_directory)
+        }
+        Command::Undo { what, since, registry } => {
+            space::undo(what.as_deref(), since.as_deref(), &registry, environment, may_use_system_directory)
+        }
+        Command::History { tag, registry } => {
+            space::history(&tag, &registry, environment, may_use_system_directory)
+        }
+        Command::GarbageCollect(options) => {
+            space::garbage_collect(&options, environment, may_use_system_directory)
+        }
     }
 }
 

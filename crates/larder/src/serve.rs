@@ -29,7 +29,7 @@ use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
-use crate::{first_start, keys, notify, telemetry, upstreams};
+use crate::{control, first_start, keys, notify, telemetry, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -143,6 +143,7 @@ async fn run(
         audit.note("start", true, concat!("larder ", env!("CARGO_PKG_VERSION"), " listens"));
     }
     let stop = CancellationToken::new();
+    control::serve(config, root, &registry, &stop);
     let maintenance = tokio::spawn({
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }

@@ -226,6 +226,17 @@ impl RuleBook {
         Verdict { allowed: allowing.is_some(), rule: allowing.or(no_pull) }
     }
 
+    /// Whether he may administer the registry as a whole: a rule says so of every repository, and none forbids it him in any.
+    pub(super) fn decide_administration(&self, standing: &Standing) -> Verdict<'_> {
+        let mut about =
+            self.rules.iter().filter(|rule| rule.is_about(Action::Admin) && rule.concerns(standing));
+        if let Some(rule) = about.clone().find(|rule| rule.effect == Effect::MayNot) {
+            return Verdict { allowed: false, rule: Some(rule) };
+        }
+        let rule = about.find(|rule| rule.reaches_everything());
+        Verdict { allowed: rule.is_some(), rule }
+    }
+
     /// Whether the catalog shows him this repository.
     pub(super) fn shows(&self, standing: &Standing, name: &RepoName) -> bool {
         self.decide_in_repository(standing, Action::List, name).allowed

@@ -13,17 +13,18 @@
 //! manifest that can't be read lets go of nothing.
 
 mod fence;
+mod plan;
 mod removals;
 mod sweep;
 mod undo;
 mod work;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use larder_meta::{MetaError, Removal};
-use larder_oci::{Access, Actor, Digest, Operation, RepoName};
+use larder_oci::{Access, Actor, AdminAccess, Digest, Operation, Pull, Push, RepoName, Tag};
 use larder_storage::Disk;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
 
 pub(crate) use fence::{Fence, Thing};
+pub use plan::{Plan, Planning};
 pub(crate) use removals::Removals;
 pub use removals::Removed;
 pub use undo::Undone;
@@ -57,12 +59,26 @@ pub struct Run {
     pub sweep: bool,
 }
 
+/// What a tag has pointed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The manifest.
+    pub digest: Digest,
+    /// When the tag last began to point at it.
+    pub since: SystemTime,
+    /// Whether it can still be pulled.
+    pub is_there: bool,
+    /// Whether the tag points at it now.
+    pub is_current: bool,
+}
+
 /// What the collector knows.
 pub(crate) struct Collector {
     pub(crate) fence: Fence,
     pub(crate) removals: Removals,
     /// One run at a time.
     running: Arc<tokio::sync::Mutex<()>>,
+    so_far: Mutex<Collected>,
 }
 
 /// How often the collector looks for deletions whose grace time is over, at least.
@@ -80,7 +96,19 @@ impl Collector {
             fence: Fence::new(settings.grace),
             removals: Removals::open(disk)?,
             running: Arc::default(),
+            so_far: Mutex::default(),
         })
+    }
+}
+
+impl Collector {
+    fn begin(&self) {
+        *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) = Collected::default();
+    }
+
+    /// Counts what was just taken away, for whoever watches.
+    fn went(&self, done: Collected) {
+        *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) += done;
     }
 }
 
@@ -120,17 +148,55 @@ impl Registry {
     }
 
     /// Deletions that can still be undone, newest first.
-    pub fn removed(&self) -> Vec<Arc<Removed>> {
+    pub fn removed(&self, _: &AdminAccess) -> Vec<Arc<Removed>> {
         self.inner.collector.removals.list()
     }
 
+    /// Whether the collector is at work, and what it has taken away in this run, or took in the last one.
+    pub fn collector_state(&self, _: &AdminAccess) -> (bool, Collected) {
+        let collector = &self.inner.collector;
+        let so_far = *collector.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        (collector.running.try_lock().is_err(), so_far)
+    }
+
+    /// The same of one repository.
+    pub fn removed_in(&self, access: &Access<Push>) -> Vec<Arc<Removed>> {
+        let mut removed = self.inner.collector.removals.list();
+        removed.retain(|each| each.repository == *access.repository());
+        removed
+    }
+
     /// Runs the collector once; returns when it is through.
-    pub async fn collect(&self, run: Run) -> Result<Collected, RegistryError> {
+    pub async fn collect(&self, _: &AdminAccess, run: Run) -> Result<Collected, RegistryError> {
         self.collect_until(run, &CancellationToken::new()).await
+    }
+
+    /// What a tag has pointed at, newest first.
+    pub async fn tag_history(
+        &self,
+        access: &Access<Pull>,
+        tag: &Tag,
+    ) -> Result<Vec<HistoryEntry>, RegistryError> {
+        let (repository, tag) = (access.repository().clone(), tag.clone());
+        self.blocking(move |inner| {
+            let current = inner.meta.tag(&repository, &tag)?;
+            let entries = inner.meta.history_entries(&repository, &tag)?.into_iter();
+            entries
+                .map(|(digest, since)| {
+                    let is_there = inner.meta.manifest(&repository, &digest)?.is_some()
+                        && inner.blobs.find(&digest)?.is_some();
+                    let since = Duration::from_nanos(u64::try_from(since).unwrap_or_default());
+                    let since = SystemTime::UNIX_EPOCH + since;
+                    Ok(HistoryEntry { digest, since, is_there, is_current: current == Some(digest) })
+                })
+                .collect()
+        })
+        .await
     }
 
     async fn collect_until(&self, run: Run, stop: &CancellationToken) -> Result<Collected, RegistryError> {
         let turn = Arc::clone(&self.inner.collector.running).lock_owned().await;
+        self.inner.collector.begin();
         let mut collected = self.collect_due(run, stop).await?;
         if run.sweep {
             collected += self.sweep(run, stop, None).await?;
@@ -154,6 +220,7 @@ impl Registry {
             }
             self.inner.collector.fence.tidy();
             let turn = Arc::clone(&self.inner.collector.running).lock_owned().await;
+            self.inner.collector.begin();
             let outcome = self.collect_due(Run::default(), stop).await;
             report("the collector could not look at what was deleted; it tries again", outcome);
             if tokio::time::Instant::now() >= next_sweep {

@@ -46,6 +46,7 @@ pub struct Removed {
 #[serde(untagged)]
 enum Line {
     Undone { undone: u64 },
+    Done { done: u64 },
     Removed(Box<Removed>),
 }
 
@@ -201,11 +202,18 @@ impl Removals {
         state.count(&removed, 1);
     }
 
-    /// A note that was taken up is done with.
+    /// A note that was taken up is done with, also for a restart. A loss of power may forget that: then it is looked at
+    /// again, and finds nothing.
     pub(crate) fn finish(&self, id: u64) {
         let mut state = self.lock();
+        let segment = state.pending.get(&id).and_then(|pending| pending.segment);
         state.done(id);
         self.drop_done_segments(&mut state);
+        if segment.is_some_and(|segment| state.segments.contains_key(&segment))
+            && let Err(error) = self.write(&mut state, &Line::Done { done: id })
+        {
+            tracing::warn!(%error, "it can't be noted that a deletion is done with");
+        }
     }
 
     /// A deletion that was taken up has been undone; durable when this returns.
@@ -296,7 +304,7 @@ impl State {
                     self.next_id = self.next_id.max(removed.id + 1);
                     self.add(*removed, Some(number));
                 }
-                Ok(Line::Undone { undone }) => self.forget(undone),
+                Ok(Line::Undone { undone: id } | Line::Done { done: id }) => self.forget(id),
                 // The last line of a segment may be torn: its deletion never happened.
                 Err(error) => tracing::warn!(segment = number, %error, "a note of a deletion can't be read"),
             }

@@ -51,6 +51,7 @@ impl Registry {
             let began = Instant::now();
             let (done, rest) =
                 self.stoppable(stop, move |inner, stop| inner.sweep_part(part, run, stop)).await?;
+            self.inner.collector.went(done);
             collected += done;
             parts.extend(rest);
             if stop.is_cancelled() {

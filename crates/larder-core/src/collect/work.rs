@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use larder_meta::{Doomed, Kept, Release, Released};
-use larder_oci::{Digest, RepoName};
+use larder_oci::{Digest, Manifest, RepoName};
+use larder_storage::StorageError;
+use serde::Serialize;
 
 use crate::collect::removals::Removed;
 use crate::collect::{Run, Thing, final_before};
@@ -17,8 +19,11 @@ const AFTER_A_FAILURE: Duration = Duration::from_secs(300);
 /// How long after something was found promised, at least.
 const AFTER_A_PROMISE: Duration = Duration::from_secs(1);
 
+/// The longest manifest that is read; as in pulls, twice what may be pushed.
+const LONGEST_READ: u64 = 8 << 20;
+
 /// What a run of the collector took away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
     /// Deletions that became final.
     pub removals: u64,
@@ -78,7 +83,8 @@ impl Inner {
         while !stop.load(Ordering::Relaxed) {
             let Some(removed) = collector.removals.take_due(before, run.now, last) else { break };
             last = removed.id;
-            match self.let_go(&removed, run) {
+            let outcome = self.let_go(&removed, run).inspect(|done| collector.went(*done));
+            match outcome {
                 Ok(done) if done.promised > 0 => {
                     let pause = (self.settings.collection.grace / 4).max(AFTER_A_PROMISE);
                     collector.removals.put_off(removed.id, pause);
@@ -107,20 +113,39 @@ impl Inner {
 
     fn let_go(&self, removed: &Removed, run: Run) -> Result<Collected, RegistryError> {
         let what = &removed.what;
-        let blobs: Vec<Digest> = what.parts.iter().chain(&what.blob).copied().collect();
         let mut done = Collected::default();
+        // A deleted blob's link is gone already: if there is one, it was uploaded again.
+        let mut blobs = what.parts.clone();
+        for doomed in &what.doomed {
+            // Taken out before a crash, and what it was made of not yet.
+            if self.meta.as_doomed(&removed.repository, &doomed.digest)?.is_none() {
+                blobs.extend(self.parts_by_content(&doomed.digest)?);
+            }
+        }
         let released = self.release(&removed.repository, &what.doomed, &blobs, run, &mut done)?;
-        // Content in an order in which a crash leaves no manifest whose layers are gone: whatever is left of it, the
-        // note of the deletion names it still.
-        let mut contents: BTreeSet<Digest> = blobs.into_iter().collect();
-        contents.extend(&released.blobs);
-        contents.extend(&released.manifests);
-        contents.extend(&what.manifest);
-        contents.extend(what.doomed.iter().map(|doomed| doomed.digest));
-        for digest in contents {
-            self.remove_content(&digest, &mut done)?;
+        // The content of manifests goes last: until then it says what else has to go, also after a crash.
+        let manifests: BTreeSet<Digest> =
+            what.doomed.iter().map(|doomed| doomed.digest).chain(what.manifest).collect();
+        let contents: BTreeSet<Digest> =
+            blobs.iter().chain(&what.blob).chain(&released.blobs).copied().collect();
+        for digest in contents.difference(&manifests).chain(&manifests) {
+            self.remove_content(digest, &mut done)?;
         }
         Ok(done)
+    }
+
+    /// What a manifest is made of, by its content; nothing if that is gone or can't be read.
+    fn parts_by_content(&self, manifest: &Digest) -> Result<Vec<Digest>, RegistryError> {
+        let bytes = match self.blobs.read(manifest, LONGEST_READ) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) | Err(StorageError::Corrupt { .. } | StorageError::TooLarge { .. }) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let manifest = Manifest::parse_stored(&bytes).ok();
+        let parts = manifest.iter().flat_map(Manifest::references).map(|(_, part)| part.digest);
+        Ok(parts.collect())
     }
 
     /// Takes out of a repository what nothing in it refers to.

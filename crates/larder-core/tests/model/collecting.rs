@@ -8,10 +8,14 @@ use larder_oci::{Digest, Reference};
 
 use crate::support::check::check_names;
 use crate::support::script::{APP, OTHER, image};
-use crate::support::world::{access, open, runtime, scratch, upload};
+use crate::support::world::{access, admin, open, runtime, scratch, upload};
 
 const NOW: Run = Run { now: true, sweep: false };
 const SWEEP: Run = Run { now: true, sweep: true };
+
+async fn collect(registry: &Registry, run: Run) -> Result<Collected, RegistryError> {
+    registry.collect(&admin(), run).await
+}
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
@@ -126,9 +130,9 @@ fn a_deleted_tag_gives_back_what_hung_on_it_alone() {
         let first = push(&registry, APP, &[&base, &one], &["v1"]).await;
         let second = push(&registry, APP, &[&base, &two], &["v2"]).await;
         delete(&registry, APP, "v1").await;
-        assert_eq!(registry.collect(Run::default()).await.unwrap(), Collected::default(), "not so soon");
+        assert_eq!(collect(&registry, Run::default()).await.unwrap(), Collected::default(), "not so soon");
         assert!(has_manifest(&registry, APP, &first).await, "in its grace time it is there by its digest");
-        let collected = registry.collect(NOW).await.unwrap();
+        let collected = collect(&registry, NOW).await.unwrap();
         assert_eq!((collected.manifests, collected.links, collected.contents), (1, 1, 2));
         assert_eq!(collected.bytes, (first.len() + one.len()) as u64);
         assert!(!has_manifest(&registry, APP, &first).await);
@@ -137,7 +141,7 @@ fn a_deleted_tag_gives_back_what_hung_on_it_alone() {
             assert!(has_blob(&registry, APP, blob).await);
         }
         assert!(has_manifest(&registry, APP, &second).await);
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default(), "once is enough");
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default(), "once is enough");
         check_names(root.path());
     });
 }
@@ -150,7 +154,7 @@ fn a_tag_that_moves_leaves_the_manifest_that_it_pointed_at() {
         let first = push(&registry, APP, &[&bytes("one")], &["latest"]).await;
         push(&registry, APP, &[&bytes("two")], &["latest"]).await;
         age(root.path());
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default());
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default());
         assert!(has_manifest(&registry, APP, &first).await);
     });
 }
@@ -167,9 +171,9 @@ fn an_index_takes_along_the_platforms_that_nothing_else_needs() {
         put(&registry, APP, &index, &["v1"]).await.unwrap();
         let other = index_of(&[&shared]);
         put(&registry, APP, &other, &["v2"]).await.unwrap();
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default());
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default());
         delete(&registry, APP, "v1").await;
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(!has_manifest(&registry, APP, &index).await);
         assert!(!has_manifest(&registry, APP, &amd).await && !has_blob(&registry, APP, &bytes("amd")).await);
         assert!(has_manifest(&registry, APP, &arm).await, "it has a tag");
@@ -191,9 +195,9 @@ fn signatures_go_with_what_they_are_about_and_not_before() {
         let early = image(&config, &[&layer], Some(&bytes("pushed before what it is about")));
         put(&registry, APP, &early, &[]).await.unwrap();
         age(root.path());
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default());
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default());
         delete(&registry, APP, "v1").await;
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(!has_manifest(&registry, APP, &signed).await);
         assert!(!has_manifest(&registry, APP, &signature).await);
         assert!(has_manifest(&registry, APP, &early).await);
@@ -209,14 +213,14 @@ fn content_goes_with_its_last_repository() {
         let one = push(&registry, APP, &[&bytes("one")], &["v1"]).await;
         push(&registry, OTHER, &[&bytes("one")], &["v1"]).await;
         delete(&registry, APP, &digest(&one).to_string()).await;
-        let collected = registry.collect(NOW).await.unwrap();
+        let collected = collect(&registry, NOW).await.unwrap();
         assert_eq!((collected.links, collected.contents), (2, 0), "the other repository has the same image");
         assert!(!has_blob(&registry, APP, &bytes("one")).await);
         assert!(
             has_manifest(&registry, OTHER, &one).await && has_blob(&registry, OTHER, &bytes("one")).await
         );
         delete(&registry, OTHER, "v1").await;
-        assert_eq!(registry.collect(NOW).await.unwrap().contents, 3);
+        assert_eq!(collect(&registry, NOW).await.unwrap().contents, 3);
         assert_eq!(contents(root.path()), 0);
     });
 }
@@ -229,7 +233,7 @@ fn what_was_pushed_again_stays_also_without_a_tag() {
         let one = push(&registry, APP, &[&bytes("one")], &["v1"]).await;
         delete(&registry, APP, "v1").await;
         put(&registry, APP, &one, &[]).await.unwrap();
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(has_manifest(&registry, APP, &one).await && has_blob(&registry, APP, &bytes("one")).await);
     });
 }
@@ -250,7 +254,7 @@ fn a_crash_before_the_collector_came_loses_no_deletion_and_a_note_without_deleti
     runtime().block_on(async {
         let registry = open(kept.path());
         push(&registry, APP, &[&bytes("one")], &["v1"]).await;
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(has_manifest(&registry, APP, &one).await && has_blob(&registry, APP, &bytes("one")).await);
     });
     // As if it had died right after the deletion.
@@ -263,10 +267,10 @@ fn a_crash_before_the_collector_came_loses_no_deletion_and_a_note_without_deleti
     });
     runtime().block_on(async {
         let registry = open(again.path());
-        assert_eq!(registry.removed().len(), 1);
-        assert_eq!(registry.collect(NOW).await.unwrap().contents, 3);
+        assert_eq!(registry.removed(&admin()).len(), 1);
+        assert_eq!(collect(&registry, NOW).await.unwrap().contents, 3);
         assert!(!has_manifest(&registry, APP, &one).await);
-        assert!(registry.removed().is_empty());
+        assert!(registry.removed(&admin()).is_empty());
     });
 }
 
@@ -278,9 +282,9 @@ fn a_sweep_finds_what_no_deletion_tells_of_once_it_is_old() {
         push(&registry, APP, &[&bytes("one")], &["v1"]).await;
         let lone = bytes("its manifest never came");
         upload(&registry, APP, &lone, &digest(&lone)).await.unwrap();
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default(), "it is young");
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default(), "it is young");
         age(root.path());
-        let collected = registry.collect(SWEEP).await.unwrap();
+        let collected = collect(&registry, SWEEP).await.unwrap();
         assert_eq!((collected.links, collected.contents, collected.bytes), (1, 1, lone.len() as u64));
         assert!(!has_blob(&registry, APP, &lone).await);
         assert_eq!(contents(root.path()), 3);
@@ -315,7 +319,7 @@ fn registry_2s_old_manifests_keep_their_layers() {
     age(root.path());
     runtime().block_on(async {
         let registry = open(root.path());
-        assert_eq!(registry.collect(SWEEP).await.unwrap(), Collected::default());
+        assert_eq!(collect(&registry, SWEEP).await.unwrap(), Collected::default());
         assert!(has_blob(&registry, APP, &layer).await);
     });
 }
@@ -338,7 +342,7 @@ fn a_manifest_that_cannot_be_read_keeps_everything_in_its_repository() {
     crate::crashes::remove_index(root.path());
     runtime().block_on(async {
         let registry = open(root.path());
-        let collected = registry.collect(SWEEP).await.unwrap();
+        let collected = collect(&registry, SWEEP).await.unwrap();
         assert!(collected.unknown > 0);
         assert_eq!((collected.links, collected.contents), (0, 0));
         for blob in ["one", "two", "{}"] {
@@ -346,7 +350,7 @@ fn a_manifest_that_cannot_be_read_keeps_everything_in_its_repository() {
         }
         // Mended by a push, the deletion's turn has come.
         let one = push(&registry, APP, &[&bytes("one")], &["v1"]).await;
-        let collected = registry.collect(NOW).await.unwrap();
+        let collected = collect(&registry, NOW).await.unwrap();
         assert_eq!((collected.unknown, collected.links, collected.contents), (0, 1, 2));
         assert!(has_manifest(&registry, APP, &one).await);
     });
@@ -369,7 +373,7 @@ fn directories_that_look_like_repositories_and_have_no_name_keep_their_content()
         .unwrap();
         age(root.path());
         delete(&registry, APP, "v1").await;
-        registry.collect(SWEEP).await.unwrap();
+        collect(&registry, SWEEP).await.unwrap();
         assert_eq!(contents(root.path()), 1, "the layer is somebody's");
     });
 }
@@ -389,7 +393,7 @@ fn a_client_that_was_told_of_a_blob_finds_it_and_what_a_push_works_on_stays() {
         push(&registry, APP, &[&layer], &["v1"]).await;
         delete(&registry, APP, "v1").await;
         // The start's own promise and the deletion's grace time end.
-        while registry.collect(Run::default()).await.unwrap().promised == 0 {
+        while collect(&registry, Run::default()).await.unwrap().promised == 0 {
             registry.promise(&access::<larder_oci::Pull>(APP), &digest(&layer)).await.unwrap();
             assert!(has_blob(&registry, APP, &layer).await, "it was promised");
             tokio::task::yield_now().await;
@@ -399,7 +403,7 @@ fn a_client_that_was_told_of_a_blob_finds_it_and_what_a_push_works_on_stays() {
         upload(&registry, APP, &config, &digest(&config)).await.unwrap();
         let manifest = image(&config, &[&layer], None);
         put(&registry, APP, &manifest, &["v2"]).await.unwrap();
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(has_manifest(&registry, APP, &manifest).await && has_blob(&registry, APP, &layer).await);
     });
 }
@@ -417,7 +421,7 @@ fn a_deletion_is_undone_with_its_history_until_the_collector_has_come() {
         assert_eq!(history.len(), 2);
         delete(&registry, APP, "latest").await;
         delete(&registry, APP, &digest(&second).to_string()).await;
-        let removed = registry.removed();
+        let removed = registry.removed(&admin());
         assert_eq!(removed.len(), 2);
         // The manifest first: the tag pointed at it.
         for each in &removed {
@@ -426,14 +430,14 @@ fn a_deletion_is_undone_with_its_history_until_the_collector_has_come() {
         assert_eq!(registry.meta().tag(&app, &latest).unwrap(), Some(digest(&second)));
         assert_eq!(registry.meta().history_entries(&app, &latest).unwrap(), history);
         assert_eq!(registry.meta().tag(&app, &"v2".parse().unwrap()).unwrap(), Some(digest(&second)));
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         for image in [&first, &second] {
             assert!(has_manifest(&registry, APP, image).await);
         }
         assert!(has_blob(&registry, APP, &bytes("two")).await);
         delete(&registry, APP, "v2").await;
-        let id = registry.removed()[0].id;
-        registry.collect(NOW).await.unwrap();
+        let id = registry.removed(&admin())[0].id;
+        collect(&registry, NOW).await.unwrap();
         let outcome = registry.undo(&access(APP), id).await;
         assert!(matches!(outcome, Err(RegistryError::UndoTooLate { .. })), "{outcome:?}");
         crate::support::check::check_index(&registry, &crate::support::script::Universe::new());
@@ -448,7 +452,7 @@ fn a_tag_that_was_pushed_again_is_left_alone_by_an_undo() {
         push(&registry, APP, &[&bytes("one")], &["v1"]).await;
         delete(&registry, APP, "v1").await;
         let second = push(&registry, APP, &[&bytes("two")], &["v1"]).await;
-        let id = registry.removed()[0].id;
+        let id = registry.removed(&admin())[0].id;
         let undone = registry.undo(&access(APP), id).await.unwrap();
         assert_eq!(undone.taken, [("v1".parse().unwrap(), digest(&second))]);
         let other = registry.undo(&access(OTHER), id).await;
@@ -466,9 +470,9 @@ fn a_deletion_keeps_what_an_earlier_one_that_can_be_undone_shares_with_it() {
         for image in [&first, &second] {
             delete(&registry, APP, &digest(image).to_string()).await;
         }
-        let [later, earlier] = &registry.removed()[..] else { panic!() };
+        let [later, earlier] = &registry.removed(&admin())[..] else { panic!() };
         registry.undo(&access(APP), earlier.id).await.unwrap();
-        registry.collect(NOW).await.unwrap();
+        collect(&registry, NOW).await.unwrap();
         assert!(registry.undo(&access(APP), later.id).await.is_err());
         for blob in ["base", "one", "{}"] {
             assert!(has_blob(&registry, APP, &bytes(blob)).await, "{blob}");

@@ -19,9 +19,13 @@ mod faults;
 #[cfg(test)]
 mod growth;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod purging;
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod recent;
 #[cfg(test)]

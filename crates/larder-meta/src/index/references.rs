@@ -3,7 +3,7 @@
 use larder_oci::{Digest, RepoName};
 use rusqlite::params;
 
-use super::rows::{blob_of, digest_column};
+use super::rows::{blob_of, digest_column, optional_digest_column};
 use super::{Index, delete_blob, delete_manifest, one_more, repository_id};
 use crate::error::MetaError;
 use crate::listing::{Listing, Page};
@@ -117,6 +117,27 @@ impl Index {
              AND repository = (SELECT id FROM repositories WHERE name = ?1) ORDER BY child",
             params![repository.as_str(), blob_of(manifest)],
             |row| digest_column(row, 0),
+        )
+    }
+
+    /// The repository's manifests, each with what it is about.
+    pub(crate) fn manifests_and_subjects(
+        &self,
+        repository: &RepoName,
+    ) -> Result<Vec<(Digest, Option<Digest>)>, MetaError> {
+        self.rows(
+            "SELECT digest, subject FROM manifests JOIN repositories ON id = repository WHERE name = ?1",
+            [repository.as_str()],
+            |row| Ok((digest_column(row, 0)?, optional_digest_column(row, 1)?)),
+        )
+    }
+
+    /// What the repository's manifests are made of: manifest, part.
+    pub(crate) fn all_parts(&self, repository: &RepoName) -> Result<Vec<(Digest, Digest)>, MetaError> {
+        self.rows(
+            "SELECT DISTINCT parent, child FROM edges JOIN repositories ON id = repository WHERE name = ?1",
+            [repository.as_str()],
+            |row| Ok((digest_column(row, 0)?, digest_column(row, 1)?)),
         )
     }
 

@@ -60,4 +60,6 @@ mod slow_clients;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod space;
+#[cfg(test)]
 mod tokens;

@@ -82,6 +82,23 @@ fn lines_and_what_they_mean() {
         ("larder garbage-collect --delete-untagged=false --quiet a.yml", collect(false, false, true, "")),
         ("larder garbage-collect", Command::GarbageCollect(GarbageCollect::default())),
         (
+            "larder gc --now --data d",
+            Command::Gc {
+                now: true,
+                sweep: false,
+                dry_run: false,
+                registry: ThisRegistry { config: None, data: Some("d".into()) },
+            },
+        ),
+        (
+            "larder undo team/app:v1",
+            Command::Undo {
+                what: Some("team/app:v1".to_owned()),
+                since: None,
+                registry: ThisRegistry::default(),
+            },
+        ),
+        (
             "larder user add --file f ada --password-stdin",
             Command::User(User::Add {
                 name: "ada".to_owned(),

@@ -54,6 +54,10 @@ pub(crate) fn access<Op: Operation>(repository: &str) -> Access<Op> {
     Access::granted_by_policy(repository.parse().unwrap(), Actor::Anonymous)
 }
 
+pub(crate) fn admin() -> larder_oci::AdminAccess {
+    larder_oci::AdminAccess::granted_by_policy(Actor::Anonymous)
+}
+
 /// Uploads content in one go.
 pub(crate) async fn upload(
     registry: &Registry,

@@ -1,0 +1,125 @@
+//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history.
+
+use http::{Method, Response, StatusCode};
+use larder_core::{Planning, Removed, Run};
+use larder_oci::{ErrorCode, RepoName, Tag};
+use serde_json::{Value, json};
+
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::request::{Answer, Call, Failure};
+use crate::respond;
+use crate::route::Api;
+
+impl Call {
+    pub(crate) async fn api(&self, api: Api) -> Answer {
+        match api {
+            Api::Gc if self.parts.method == Method::POST => self.run_collector().await,
+            Api::Gc => self.collector_state().await,
+            Api::Removals => self.removals().await,
+            Api::Undo => self.undo().await,
+            Api::History => self.history().await,
+        }
+    }
+
+    async fn run_collector(&self) -> Answer {
+        let access = self.may_administer().await?;
+        let planning = Planning { untagged: self.flag("delete_untagged")?, young: false };
+        if self.flag("dry_run")? {
+            let plan = self.app.registry.plan_collection(&access, planning).await?;
+            return Ok(answer(&json!({ "would_go": plan })));
+        }
+        if self.flag("everything")? || planning.untagged {
+            let collected = self.app.registry.collect_all(&access, planning).await?;
+            return Ok(answer(&json!({ "collected": collected })));
+        }
+        let run = Run { now: self.flag("now")?, sweep: self.flag("sweep")? };
+        let collected = self.app.registry.collect(&access, run).await?;
+        Ok(answer(&json!({ "collected": collected })))
+    }
+
+    async fn collector_state(&self) -> Answer {
+        let access = self.may_administer().await?;
+        let (running, so_far) = self.app.registry.collector_state(&access);
+        let waiting = self.app.registry.removed(&access).len();
+        Ok(answer(&json!({ "running": running, "so_far": so_far, "deletions_waiting": waiting })))
+    }
+
+    async fn removals(&self) -> Answer {
+        let removed = match self.parameter("repository") {
+            None => self.app.registry.removed(&self.may_administer().await?),
+            Some(_) => {
+                let (_, access) = self.may_push(&self.repository_parameter()?).await?;
+                self.app.registry.removed_in(&access)
+            }
+        };
+        let removed: Vec<Value> = removed.iter().map(|each| described(each)).collect();
+        Ok(answer(&json!({ "removals": removed })))
+    }
+
+    async fn undo(&self) -> Answer {
+        let (_, access) = self.may_push(&self.repository_parameter()?).await?;
+        let id = self.parameter("id").unwrap_or_default();
+        let id = id.parse().map_err(|_| bad(format!("id must be the number of a deletion, it is {id:?}")))?;
+        let undone = self.registry().undo(&access, id).await?;
+        let taken: Vec<Value> =
+            undone.taken.iter().map(|(tag, digest)| json!({ "tag": tag, "points_at": digest })).collect();
+        Ok(answer(&json!({ "undone": described(&undone.removed), "tags": undone.tags, "left_alone": taken })))
+    }
+
+    async fn history(&self) -> Answer {
+        let repository = self.repository_parameter()?;
+        let access = self.may_list(&repository).await?;
+        let tag = self.parameter("tag").unwrap_or_default();
+        let tag: Tag = tag.parse().map_err(|error| bad(format!("tag: {error}")))?;
+        let entries = self.app.registry.tag_history(&access, &tag).await?;
+        let entries: Vec<Value> = entries
+            .iter()
+            .map(|entry| {
+                json!({
+                    "digest": entry.digest,
+                    "since": humantime::format_rfc3339_millis(entry.since).to_string(),
+                    "current": entry.is_current,
+                    "available": entry.is_there,
+                })
+            })
+            .collect();
+        Ok(answer(&json!({ "repository": repository, "tag": tag, "history": entries })))
+    }
+
+    fn repository_parameter(&self) -> Result<RepoName, Failure> {
+        let text = self.parameter("repository").unwrap_or_default();
+        Ok(text.parse().map_err(|error| bad(format!("repository: {error}")))?)
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.parameter(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(bad(format!("{name} must be true or false, it is {other:?}"))),
+        }
+    }
+}
+
+fn bad(reason: String) -> ApiError {
+    ApiError::bad_request(ErrorCode::Unsupported, reason)
+}
+
+fn answer(value: &Value) -> Response<Body> {
+    respond::json(StatusCode::OK, value)
+}
+
+/// A deletion, for people.
+fn described(removed: &Removed) -> Value {
+    let tags: Vec<Value> =
+        removed.what.tags.iter().map(|tag| json!({ "tag": tag.tag, "digest": tag.digest })).collect();
+    json!({
+        "id": removed.id,
+        "at": humantime::format_rfc3339_millis(removed.time()).to_string(),
+        "by": removed.by,
+        "repository": removed.repository,
+        "manifest": removed.what.manifest,
+        "blob": removed.what.blob,
+        "tags": tags,
+    })
+}

@@ -1,0 +1,38 @@
+//! The socket in the data directory, for the commands of this machine.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use larder_auth::{AuthMode, Gate};
+use larder_core::Registry;
+use larder_server::{App, BoundServer, Options};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Answers the commands of this machine: `larder gc` and the like.
+pub(crate) fn serve(config: &Config, root: &Path, registry: &Registry, stop: &CancellationToken) {
+    let server = match BoundServer::bind_control(root) {
+        Ok(server) => server,
+        Err(error) => {
+            let cause = error.source().map(ToString::to_string);
+            return tracing::warn!(%error, cause, "commands of this machine can't reach this process; its API can");
+        }
+    };
+    let gate = Gate::new(AuthMode::Open, Arc::new(SystemTime::now));
+    let options = Options {
+        catalog_max_entries: config.catalog_max_entries,
+        tags_max: config.tags_max,
+        limits: config.http.limits,
+        ..Options::default()
+    };
+    let app = Arc::new(App::new(registry.clone(), gate, options));
+    let (stop, drain) = (stop.clone(), config.http.drain_timeout);
+    tokio::spawn(async move {
+        if let Err(error) = server.serve(app, stop, drain).await {
+            tracing::warn!(%error, "a command of this machine was cut off");
+        }
+    });
+}
