@@ -48,6 +48,11 @@ pub(crate) enum Command {
     /// Compare the mirrors of an upstream.
     #[command(subcommand)]
     Mirror(crate::mirror::Mirror),
+    /// Ask a running Larder about what it keeps of other registries.
+    #[command(subcommand)]
+    Cache(crate::cache::Command),
+    /// Fetch images from other registries before anybody asks for them.
+    Warm(crate::cache::Warm),
     /// Print the files that tell a client about a registry, its mirrors and its authority; or write them.
     Client(crate::setup::ClientArguments),
     /// Print a configuration for a proxy in front of a registry.

@@ -11,6 +11,7 @@ mod telemetry;
 mod lines;
 mod notify;
 mod upstreams;
+mod cache;
 mod config;
 mod explain;
 mod users;
@@ -76,6 +77,8 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Healthcheck { url } => {
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
+        Command::Cache(command) => cache::run(&command),
+        Command::Warm(arguments) => cache::warm(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Problems(arguments) => problems::run(&arguments, &mut std::io::stdout()),
         Command::Mirror(command) => mirror::run(&command, &mut std::io::stdout()),

@@ -20,6 +20,7 @@ mod profile;
 
 mod many;
 mod memory;
+mod misses;
 mod pushes;
 mod reads;
 
@@ -62,7 +63,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         profile::make(&scene, &mut results.report)?;
         return Ok(results.report);
     }
-    for part in [reads::measure, pushes::measure, many::measure, memory::measure] {
+    for part in [reads::measure, pushes::measure, many::measure, memory::measure, misses::measure] {
         part(&scene, &mut results)?;
     }
     println!("\n{}", results.figures.table());

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
 use crate::clients::{ctr, docker};
-use crate::failure::{Context, Result, fail, same};
+use crate::dist;
+use crate::failure::{Context, Failure, Result, fail, same};
 use crate::image::{Image, check_layout};
 use crate::places::{LOOPBACK, Ring, free_port};
 use crate::process::Run;
@@ -20,6 +21,8 @@ use crate::server::{Plan, Program, Server};
 
 /// An image of Docker Hub, as its upstream knows it.
 const OFFICIAL: &str = "library/ring";
+/// One that is only warmed.
+const WARMED: &str = "library/warm";
 /// One of ghcr.io.
 const OWNED: &str = "owner/ring";
 
@@ -41,6 +44,7 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
         let data = ring.make_dir(name)?;
         let server = Plan::open(Program::DockerRegistry, &data).start(&ring, name)?;
         Registry::new(server.http()).push_image(repository, "one", &image)?;
+        Registry::new(server.http()).push_image(WARMED, "one", &image)?;
         upstreams.push(server);
     }
     let hub_port = format!("{LOOPBACK}:{}", free_port(LOOPBACK)?);
@@ -61,12 +65,18 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
 
     report.about("plugged");
     every_door(&mut report, &cache, "plugged")?;
+    report.case("larder", "warms an image that nobody has pulled", || cache.warms());
+    report.case("larder", "says how its upstreams are", || cache.says_how_upstreams_are());
     report.about("");
     for upstream in upstreams {
         report.case("upstream", "is unplugged", || upstream.daemon.stop());
     }
     report.about("unplugged");
     every_door(&mut report, &cache, "unplugged")?;
+    report.case("skopeo", "copies what was warmed", || {
+        let reference = format!("{}/docker.io/{WARMED}:one", cache.server.host);
+        cache.skopeo_copies(None, "unplugged", &reference)
+    });
     report.case("curl", "a copy says that it is one", || cache.says_it_is_a_copy());
     report.about("");
     let Cache { server, ring, .. } = cache;
@@ -193,6 +203,35 @@ impl Cache {
         let run = run.args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{reference}")]);
         run.arg(format!("oci:{}:one", layout.display())).ok().context(title)?;
         same("the digest", &check_layout(&layout)?.as_str(), &self.image.digest())
+    }
+
+    fn warms(&self) -> Result {
+        let server = format!("http://{}", self.server.host);
+        let warm =
+            Run::new(dist::release()?).args(["warm", "warm:one", "--platform", "all", "--server", &server]);
+        let said = warm.ok()?;
+        if said.contains("docker.io/library/warm:one: 3 manifests, 6 blobs") {
+            Ok(())
+        } else {
+            fail!("{said}")
+        }
+    }
+
+    fn says_how_upstreams_are(&self) -> Result {
+        let status = || Ok::<_, Failure>(Run::new(dist::release()?).args(["cache", "status", "--server"]));
+        let for_people = status()?.arg(&self.server.host).ok()?;
+        for words in ["since the start:", "docker.io (docker.io/)", "ghcr.io (ghcr.io/)", "× blob found"] {
+            if !for_people.contains(words) {
+                fail!("{words:?} is not in {for_people}");
+            }
+        }
+        let json = status()?.arg(&self.server.host).arg("--json").ok()?;
+        let json: serde_json::Value = serde_json::from_str(&json)?;
+        same(
+            "the upstreams",
+            &json.pointer("/upstreams/1/name").and_then(|name| name.as_str()),
+            &Some("ghcr.io"),
+        )
     }
 
     /// By the headers that clients show or log.
