@@ -106,12 +106,18 @@ impl Gate {
 
     /// Who comes, by the value of the `Authorization` header. Without one it is nobody in particular, which
     /// the policy may welcome; with a wrong one it is a refusal, even where nobody would have been served:
-    /// who shows credentials wants to be known by them.
+    /// who shows credentials wants to be known by them. Without any, a certificate's holder is known by his certificate.
     pub async fn identify(&self, authorization: Option<&str>, origin: &Origin) -> Result<Identity, Refusal> {
         let authorization = authorization.filter(|value| !value.trim().is_empty());
         // registry:2 without `auth` doesn't look at the header either.
-        let (Some(value), false) = (authorization, matches!(self.method, Method::Open)) else {
-            return Ok(Identity::Anonymous);
+        let value = match (authorization, &origin.certificate, &self.method) {
+            (_, _, Method::Open) => return Ok(Identity::Anonymous),
+            (Some(value), ..) => value,
+            (None, Some(holder), Method::Basic { .. } | Method::Token(_)) => {
+                return Ok(Identity::User(Arc::clone(holder)));
+            }
+            // Where another server's tokens say who may do what, nothing else does.
+            (None, _, _) => return Ok(Identity::Anonymous),
         };
         match (Credentials::parse(value), &self.method) {
             (_, Method::Open) => Ok(Identity::Anonymous),
@@ -123,7 +129,7 @@ impl Gate {
                 Ok(prove(passwords, keys, &self.clock, &user, &password, origin).await?.into())
             }
             (Credentials::Bearer(token), Method::Token(endpoint)) => {
-                endpoint.verify(&token).map(Identity::Token).map_err(Refusal::Token)
+                endpoint.verify(&token, origin).map(Identity::Token).map_err(Refusal::Token)
             }
             (Credentials::Bearer(token), Method::External(tokens)) => {
                 tokens.verify(&token).map(Identity::Token).map_err(Refusal::Token)

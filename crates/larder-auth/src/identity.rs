@@ -10,7 +10,7 @@ use crate::token::Claims;
 pub enum Identity {
     /// Nobody in particular, with nothing in hand.
     Anonymous,
-    /// A user who showed his password: he may do all that the policy lets him.
+    /// A user who showed his password, or the holder of a certificate: he may do all that the policy lets him.
     User(Arc<str>),
     /// Somebody who showed an API key: he may do what the policy lets its owner and the key covers.
     Key(Arc<KeyHolder>),

@@ -67,7 +67,7 @@ pub use keys::{
     KEY_PREFIX, KeyActions, KeyHolder, KeyId, KeyProblem, KeyRecord, KeyScope, KeyScopeError, KeyTable, Keys,
     LastUses, Narrowing, create_key, narrow_key, parse_last_uses,
 };
-pub use origin::Origin;
+pub use origin::{CERTIFICATE_PREFIX, Origin};
 pub use passwords::{Passwords, Verdict};
 pub use policy::{
     ACTION_WORDS, Decision, Denied, Effect, Explanation, Glob, GlobError, Group, Mode, Policy, Remedy, Rule,

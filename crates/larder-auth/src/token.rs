@@ -82,6 +82,8 @@ pub enum TokenProblem {
     AlgorithmNotAllowed,
     /// It is valid and its user is gone.
     UserGone,
+    /// It is valid for the holder of a certificate that wasn't shown with it.
+    OtherCertificate,
     /// It is valid and the API key that it was given for isn't.
     Key(KeyProblem),
 }
@@ -172,6 +174,9 @@ impl TokenProblem {
                 "the token was signed by an algorithm that auth.token.signingalgorithms doesn't allow"
             }
             TokenProblem::Garbled => "the token can't be read: it was not made for this registry",
+            TokenProblem::OtherCertificate => {
+                "the token was given to the holder of a client certificate that wasn't shown with it"
+            }
             TokenProblem::UserGone => "the token's user is no longer a user of this registry",
             TokenProblem::Key(problem) => problem.message(),
         }

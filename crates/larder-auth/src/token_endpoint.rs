@@ -14,7 +14,7 @@ use crate::error::AuthError;
 use crate::gate::{Proven, prove};
 use crate::htpasswd::shorten;
 use crate::keys::{KeyHolder, Keys};
-use crate::origin::Origin;
+use crate::origin::{CERTIFICATE_PREFIX, Origin};
 use crate::passwords::Passwords;
 use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
@@ -134,13 +134,14 @@ impl TokenEndpoint {
     /// token: dockerd sends Docker Hub's credentials to its mirrors, and silently goes around a mirror that
     /// refuses them.
     pub async fn grant(&self, request: &TokenRequest, origin: &Origin) -> Result<TokenGrant, Refusal> {
-        match &request.login {
-            Login::Anonymous if self.policy.get().welcomes_anonymous() => {
+        match (&request.login, &origin.certificate) {
+            (Login::Anonymous, Some(holder)) => self.issue(Actor::User(Arc::clone(holder)), None, request),
+            (Login::Anonymous, None) if self.policy.get().welcomes_anonymous() => {
                 self.issue(Actor::Anonymous, None, request)
             }
-            Login::Anonymous => Err(Refusal::LoginNeeded),
-            Login::Unusable => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
-            Login::Password { user, password } => {
+            (Login::Anonymous, None) => Err(Refusal::LoginNeeded),
+            (Login::Unusable, _) => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
+            (Login::Password { user, password }, _) => {
                 let refusal =
                     match prove(&self.passwords, &self.keys, &self.clock, user, password, origin).await {
                         Ok(Proven::User(user)) => return self.issue(Actor::User(user), None, request),
@@ -171,14 +172,21 @@ impl TokenEndpoint {
         &self.keys
     }
 
-    /// The claims of a valid token whose user or key is still there.
-    pub(crate) fn verify(&self, token: &BearerToken) -> Result<Claims, TokenProblem> {
+    /// The claims of a valid token whose user or key is still there. A certificate's token counts only where the
+    /// certificate is shown as well.
+    pub(crate) fn verify(&self, token: &BearerToken, origin: &Origin) -> Result<Claims, TokenProblem> {
         let content = self.tokens.verify(token)?;
         let is_user = |name: &str| self.passwords.knows(name);
         let key = match (&content.key, &content.actor) {
             (Some(KeyInToken { id, narrowings }), _) => {
                 let holder = self.keys.recall(*id, narrowings, is_user, &self.clock);
                 Some(holder.map_err(TokenProblem::Key)?)
+            }
+            (None, Actor::User(user)) if user.starts_with(CERTIFICATE_PREFIX) => {
+                if origin.certificate.as_ref() != Some(user) {
+                    return Err(TokenProblem::OtherCertificate);
+                }
+                None
             }
             (None, Actor::User(user)) if !is_user(user) => return Err(TokenProblem::UserGone),
             (None, Actor::User(_) | Actor::Anonymous) => None,

@@ -96,6 +96,8 @@ pub struct Observers {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) is_tls: bool,
+    /// Whom its certificate names, if it has shown one and is to be known by it.
+    pub(crate) holder: Option<Arc<str>>,
     /// The upstream whose own port it came to.
     pub(crate) door: Option<Arc<Door>>,
 }

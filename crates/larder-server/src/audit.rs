@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
-use larder_auth::{Decision, Identity, KeyHolder, TokenGrant};
+use larder_auth::{CERTIFICATE_PREFIX, Decision, Identity, KeyHolder, TokenGrant};
 use larder_oci::{Action, Actor, ErrorCode, RepoName, Resource};
 use tokio::sync::oneshot;
 
@@ -190,6 +190,7 @@ impl Call {
     pub(crate) fn note_identity(&self, identity: &Identity) {
         let by = match identity {
             Identity::Anonymous => "none",
+            Identity::User(name) if name.starts_with(CERTIFICATE_PREFIX) => "certificate",
             Identity::User(_) => "password",
             Identity::Key(_) => "key",
             Identity::Token(_) => "token",
@@ -202,6 +203,7 @@ impl Call {
     pub(crate) fn note_grant(&self, grant: &TokenGrant, asked: &[larder_oci::Scope]) {
         let by = match (&grant.key, &grant.actor) {
             (Some(_), _) => "key",
+            (None, Actor::User(name)) if name.starts_with(CERTIFICATE_PREFIX) => "certificate",
             (None, Actor::User(_)) => "password",
             (None, Actor::Anonymous) => "none",
         };

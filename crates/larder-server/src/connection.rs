@@ -13,13 +13,13 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peer};
 use crate::doors::Door;
 use crate::linger::Lingering;
 use crate::outlet::Outlet;
+use crate::tls::SetUp;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     pub(crate) app: Arc<App>,
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<SetUp>,
     pub(crate) door: Option<Arc<Door>>,
     pub(crate) watcher: Watcher,
     pub(crate) stop: CancellationToken,
@@ -83,19 +83,20 @@ impl Connection {
                 refuse(self.stream, TLS_PORT).await;
             }
             None => {
-                let peer = Peer { address: self.address, is_tls: false, door: self.door };
+                let peer = Peer { address: self.address, is_tls: false, holder: None, door: self.door };
                 let outlet = Outlet::new();
                 let stream = Lingering::with_outlet(self.stream, Arc::clone(&outlet));
                 serve(self.app, peer, stream, Some(outlet), self.watcher).await;
             }
-            Some(acceptor) => {
+            Some(tls) => {
                 let shaken = tokio::select! {
                     () = self.stop.cancelled() => return,
-                    shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(Lingering::new(self.stream))) => shaken,
+                    shaken = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(Lingering::new(self.stream))) => shaken,
                 };
                 match shaken {
                     Ok(Ok(stream)) => {
-                        let peer = Peer { address: self.address, is_tls: true, door: self.door };
+                        let holder = tls.holder(stream.get_ref().1);
+                        let peer = Peer { address: self.address, is_tls: true, holder, door: self.door };
                         serve(self.app, peer, stream, None, self.watcher).await;
                     }
                     Ok(Err(error)) => {

@@ -55,4 +55,4 @@ pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
 pub use server::{BoundServer, ServeError, probe};
 pub use setup::{Reached, SetupPage};
-pub use tls::{CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};
+pub use tls::{CertificateName, CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

@@ -243,7 +243,12 @@ impl Call {
 
     /// Where the request comes from, for whoever judges its credentials.
     pub(crate) fn origin(&self) -> Origin {
-        Origin::at(self.client)
+        let origin = Origin::at(self.client);
+        match &self.peer.holder {
+            // Behind a proxy it is the proxy's certificate, and says nothing of the client.
+            Some(holder) if self.client == self.peer.address.ip() => origin.with_certificate(holder),
+            Some(_) | None => origin,
+        }
     }
 
     /// As [`identify`](Call::identify); a refusal tells what a new token must cover.

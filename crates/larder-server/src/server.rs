@@ -144,7 +144,7 @@ impl BoundServer {
                 app: Arc::clone(&app),
                 stream,
                 address,
-                tls: self.tls.as_ref().map(Tls::acceptor),
+                tls: self.tls.as_ref().map(Tls::set_up),
                 door: self.door.clone(),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),

@@ -7,9 +7,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 
+mod client_name;
 mod live;
 mod suites;
 
+pub use client_name::CertificateName;
+pub(crate) use live::SetUp;
 pub use live::Tls;
 pub use suites::CipherSuite;
 
@@ -37,6 +40,8 @@ pub struct ClientCertificates {
     pub authorities: Vec<PathBuf>,
     /// Whether a client without a certificate is turned away.
     pub required: bool,
+    /// What of a certificate its holder is known by; `None` where a certificate only opens the door.
+    pub known_by: Option<CertificateName>,
 }
 
 /// Why TLS can't be set up.

@@ -4,7 +4,7 @@ use crate::{
     cli::{Access, explained_action},
     config::{self, Auth, Config, Environment, Source},
 };
-use larder_auth::{Group, Mode, Policy, Users};
+use larder_auth::{CERTIFICATE_PREFIX, Group, Mode, Policy, Users};
 use larder_oci::{Actor, RepoName, Resource};
 use std::{collections::BTreeSet, error::Error, io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -58,7 +58,11 @@ pub(crate) fn run(
     });
     let explanation = policy.explain(&actor, action, &Resource::Repository(repository));
     write!(output, "{explanation}")?;
-    if is_unknown && config.auth != Auth::None {
+    if user.starts_with(CERTIFICATE_PREFIX) {
+        if config.http.tls.as_ref().is_none_or(|tls| tls.client_name.is_none()) {
+            writeln!(output, "note: nobody is known by his certificate: set http.tls.clientname")?;
+        }
+    } else if is_unknown && config.auth != Auth::None {
         writeln!(output, "note: no users file has a user {user:?}, so nobody can log in as such now")?;
     }
     Ok(if explanation.decision.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

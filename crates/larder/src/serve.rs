@@ -338,6 +338,7 @@ pub(crate) fn tls_files(tls: &config::Tls, http: &config::Http) -> TlsFiles {
             ClientAuth::RequireAndVerify | ClientAuth::RequireAny => true,
             ClientAuth::VerifyIfGiven | ClientAuth::Request => false,
         },
+        known_by: tls.client_name,
     });
     TlsFiles {
         certificate: tls.certificate.clone(),

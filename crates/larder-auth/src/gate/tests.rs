@@ -226,6 +226,7 @@ fn every_refusal_has_words_for_the_client_and_none_of_the_users() {
         Refusal::Token(TokenProblem::OtherService),
         Refusal::Token(TokenProblem::Garbled),
         Refusal::Token(TokenProblem::UserGone),
+        Refusal::Token(TokenProblem::OtherCertificate),
         Refusal::Failed(AuthError::TooManyLogins),
         Refusal::Failed(AuthError::TooManyGuesses { user: "bob".into(), wait: Duration::from_millis(1) }),
         Refusal::Failed(AuthError::Broken { doing: "checking bob", source: "x".into() }),
@@ -234,4 +235,24 @@ fn every_refusal_has_words_for_the_client_and_none_of_the_users() {
         assert!(refusal.message().len() > 20 && !refusal.message().contains("bob"), "{refusal}");
         assert!(!refusal.to_string().is_empty());
     }
+}
+
+#[tokio::test]
+async fn who_shows_a_certificate_and_nothing_else_is_known_by_it() {
+    let gates = Gates::new();
+    let robot = at_home().with_certificate("robot.lab");
+    let named = Identity::User("certificate:robot.lab".into());
+    for gate in [gates.basic(), gates.token(Mode::AnonymousPull)] {
+        assert_eq!(gate.identify(None, &robot).await.unwrap(), named);
+        assert!(gate.policy().base(&named).is_ok());
+        // Credentials go before, right or wrong.
+        let bob = gate.identify(Some(&header("bob", "s3cret")), &robot).await.unwrap();
+        assert_eq!(bob, Identity::User("bob".into()));
+        let wrong = gate.identify(Some(&header("bob", "wrong")), &robot).await;
+        assert!(matches!(wrong, Err(Refusal::WrongPassword { .. })), "{wrong:?}");
+        // Nobody can log in under such a name.
+        let faked = gate.identify(Some(&header("certificate:robot.lab", "")), &at_home()).await;
+        assert!(faked.is_err(), "{faked:?}");
+    }
+    assert_eq!(gates.open().identify(None, &robot).await.unwrap(), Identity::Anonymous);
 }

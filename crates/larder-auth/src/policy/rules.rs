@@ -14,6 +14,7 @@ use larder_oci::{Action, Actor, RepoName, Resource};
 
 use super::glob::Glob;
 use crate::keys::{KEY_PREFIX, KeyHolder};
+use crate::origin::CERTIFICATE_PREFIX;
 use crate::users::Users;
 
 /// One rule.
@@ -274,7 +275,7 @@ impl RuleBook {
         });
         in_rules
             .chain(in_groups)
-            .filter(|(_, name)| !name.starts_with(KEY_PREFIX) && self.users.file_of(name).is_none())
+            .filter(|(_, name)| !is_no_user(name) && self.users.file_of(name).is_none())
             .collect()
     }
 }
@@ -305,6 +306,11 @@ impl fmt::Display for Rule {
             listed(&self.within)
         )
     }
+}
+
+/// Whether this names something else than a user, whom a users file would have.
+fn is_no_user(name: &str) -> bool {
+    [KEY_PREFIX, CERTIFICATE_PREFIX].into_iter().any(|prefix| name.starts_with(prefix))
 }
 
 pub(super) fn listed(items: impl IntoIterator<Item = impl fmt::Display>) -> String {

@@ -18,7 +18,7 @@ async fn outcome(endpoint: &TokenEndpoint, login: Login, scopes: &[&str]) -> (St
     let request = TokenRequest::new(login, scopes.iter().copied());
     match endpoint.grant(&request, &at_home()).await {
         Ok(grant) => {
-            let claims = endpoint.verify(&grant.token).unwrap();
+            let claims = endpoint.verify(&grant.token, &at_home()).unwrap();
             assert_eq!((&claims.actor, &*claims.access), (&grant.actor, &*grant.granted));
             (grant.actor.to_string(), grant.granted.iter().map(Scope::to_string).collect())
         }
@@ -118,9 +118,9 @@ async fn a_token_ends_with_its_user() {
     let of_alice = token(password("alice", "pass:word")).await;
     let of_nobody = token(Login::Anonymous).await;
     home.write(USERS.lines().next().unwrap());
-    assert_eq!(endpoint.verify(&of_bob).err(), Some(TokenProblem::UserGone));
-    assert_eq!(endpoint.verify(&of_alice).err(), None, "the file changed, its user didn't");
-    assert_eq!(endpoint.verify(&of_nobody).err(), None);
+    assert_eq!(endpoint.verify(&of_bob, &at_home()).err(), Some(TokenProblem::UserGone));
+    assert_eq!(endpoint.verify(&of_alice, &at_home()).err(), None, "the file changed, its user didn't");
+    assert_eq!(endpoint.verify(&of_nobody, &at_home()).err(), None);
 }
 
 #[test]
@@ -142,5 +142,20 @@ fn logins_by_header() {
     ];
     for (value, login) in cases {
         assert_eq!(Login::from_authorization(value), login, "{value:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificates_token_is_worth_nothing_without_the_certificate() {
+    let home = Home::with_users(USERS);
+    let endpoint = endpoint(&home, Mode::EveryoneAuthenticated);
+    let robot = at_home().with_certificate("robot.lab");
+    let request = TokenRequest::new(Login::Anonymous, ["repository:a:pull,push"]);
+    assert!(matches!(endpoint.grant(&request, &at_home()).await, Err(Refusal::LoginNeeded)));
+    let grant = endpoint.grant(&request, &robot).await.unwrap();
+    assert_eq!(grant.actor, Actor::User("certificate:robot.lab".into()));
+    assert_eq!(endpoint.verify(&grant.token, &robot).unwrap().actor, grant.actor);
+    for other in [at_home(), at_home().with_certificate("robot.lab.example")] {
+        assert_eq!(endpoint.verify(&grant.token, &other).err(), Some(TokenProblem::OtherCertificate));
     }
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use larder_auth::FileStamp;
-use rustls::server::ServerConfig;
+use rustls::server::{ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{TlsError, TlsFiles};
+use super::{CertificateName, TlsError, TlsFiles};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -25,8 +25,15 @@ pub struct Tls {
 }
 
 struct Inner {
-    config: RwLock<Arc<ServerConfig>>,
+    set_up: RwLock<SetUp>,
     watched: Mutex<Watched>,
+}
+
+/// What a connection is given: both from one reading of the configuration.
+#[derive(Clone)]
+pub(crate) struct SetUp {
+    config: Arc<ServerConfig>,
+    known_by: Option<CertificateName>,
 }
 
 struct Watched {
@@ -44,9 +51,9 @@ impl Tls {
     /// Reads the files for the first time.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         let stamps = stamps(&files);
-        let config = RwLock::new(files.load()?);
+        let set_up = RwLock::new(SetUp::load(&files)?);
         let watched = Mutex::new(Watched { files, judged: stamps.clone(), seen: stamps });
-        Ok(Tls { inner: Arc::new(Inner { config, watched }) })
+        Ok(Tls { inner: Arc::new(Inner { set_up, watched }) })
     }
 
     /// Looks at the files every few seconds until `stop` is cancelled.
@@ -89,16 +96,16 @@ impl Tls {
         is_usable
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner)))
+    pub(crate) fn set_up(&self) -> SetUp {
+        self.inner.set_up.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn take_up(&self, watched: &mut Watched, found: Stamps) -> bool {
         watched.judged.clone_from(&found);
         watched.seen = found;
-        match watched.files.load() {
-            Ok(config) => {
-                *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        match SetUp::load(&watched.files) {
+            Ok(set_up) => {
+                *self.inner.set_up.write().unwrap_or_else(PoisonError::into_inner) = set_up;
                 tracing::info!(
                     certificate = %watched.files.certificate.display(), "the TLS certificate was read again"
                 );
@@ -117,6 +124,29 @@ impl Tls {
 
     fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
         self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SetUp {
+    fn load(files: &TlsFiles) -> Result<SetUp, TlsError> {
+        let known_by = files.clients.as_ref().and_then(|clients| clients.known_by);
+        Ok(SetUp { config: files.load()?, known_by })
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+
+    /// Whom the client's certificate names, if it has shown one and is to be known by it.
+    pub(crate) fn holder(&self, session: &ServerConnection) -> Option<Arc<str>> {
+        let certificate = session.peer_certificates()?.first()?;
+        let holder = self.known_by?.holder(certificate);
+        if holder.is_none() {
+            tracing::warn!(
+                known_by = ?self.known_by, "a client's certificate doesn't name its holder, or not just once; he counts as anonymous"
+            );
+        }
+        holder.map(Arc::from)
     }
 }
 

@@ -116,10 +116,12 @@ async fn client_authorities_are_followed() {
     assert!(shown(&server, BOTH).await.is_some());
     let authority = server.directory.path().join("authority.pem");
     write(&authority, &std::fs::read(&files.certificate).unwrap());
-    let clients = Some(ClientCertificates { authorities: vec![authority.clone()], required: true });
+    let clients =
+        Some(ClientCertificates { authorities: vec![authority.clone()], required: true, known_by: None });
     assert!(tls.reload(TlsFiles { clients, ..files.clone() }));
     assert!(shown(&server, BOTH).await.is_none());
-    let clients = Some(ClientCertificates { authorities: vec![authority.clone()], required: false });
+    let clients =
+        Some(ClientCertificates { authorities: vec![authority.clone()], required: false, known_by: None });
     assert!(tls.reload(TlsFiles { clients: clients.clone(), ..files.clone() }));
     assert!(shown(&server, BOTH).await.is_some());
     write(&authority, b"nothing");

@@ -24,6 +24,8 @@ mod drain;
 #[cfg(test)]
 mod guessing;
 #[cfg(test)]
+mod holders;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod large;

@@ -379,6 +379,7 @@ impl<'a> Reader<'a> {
             certificate: certificate.into(),
             key: key.into(),
             client_auth: self.client_auth(client_cas.is_empty()),
+            client_name: self.client_name(client_cas.is_empty()),
             client_cas,
             minimum_tls: self.minimum_tls(),
             cipher_suites: self.cipher_suites(),

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use larder_auth::{ExternalSettings, Group, Rule};
 use larder_core::Collection;
 use larder_oci::RepoName;
-use larder_server::{CheckUrl, CipherSuite, Limits, Network};
+use larder_server::{CertificateName, CheckUrl, CipherSuite, Limits, Network};
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// Everything that Larder takes from its configuration.
@@ -168,6 +168,8 @@ pub(crate) struct Tls {
     pub(crate) client_cas: Vec<PathBuf>,
     /// What is asked of clients when there are such authorities.
     pub(crate) client_auth: ClientAuth,
+    /// By what of his certificate a client is known; absent where it only opens the door.
+    pub(crate) client_name: Option<CertificateName>,
     /// The oldest version offered.
     pub(crate) minimum_tls: MinimumTls,
     /// The cipher suites of TLS 1.2 that are offered; all of them when empty.

@@ -45,6 +45,8 @@ pub(crate) enum GateKind {
     /// Rules: everybody pulls `public/**`, alice and bob work below `team/`, and bob deletes nothing in
     /// production.
     Rules,
+    /// Rules: the holders of certificates of a group work below `team/`, where the robot deletes nothing.
+    Certificates,
 }
 
 /// What kind of server a test wants.
@@ -163,7 +165,9 @@ impl GateKind {
         };
         let mode = match self {
             GateKind::Open => AuthMode::Open,
-            GateKind::Basic => AuthMode::Basic { realm: "Registry Realm".into(), passwords: passwords() },
+            GateKind::Basic | GateKind::Certificates => {
+                AuthMode::Basic { realm: "Registry Realm".into(), passwords: passwords() }
+            }
             GateKind::Tokens | GateKind::TokensForUsers | GateKind::Rules => AuthMode::Token {
                 service: "registry.lab".into(),
                 passwords: passwords(),
@@ -175,26 +179,44 @@ impl GateKind {
             },
         };
         let users = match &mode {
-            AuthMode::Token { passwords, .. } => Some(passwords.users()),
-            AuthMode::Open | AuthMode::Basic { .. } | AuthMode::External(_) => None,
+            AuthMode::Token { passwords, .. } | AuthMode::Basic { passwords, .. } => Some(passwords.users()),
+            AuthMode::Open | AuthMode::External(_) => None,
         };
         let gate = Gate::new(mode, clock);
-        if let (GateKind::Rules, Some(users)) = (self, users) {
-            gate.replace_policy(rules(users)).unwrap();
+        match (self, users) {
+            (GateKind::Rules, Some(users)) => gate.replace_policy(rules(users)).unwrap(),
+            (GateKind::Certificates, Some(users)) => {
+                gate.replace_policy(rules_of_certificates(users)).unwrap()
+            }
+            _ => {}
         }
         gate
     }
 }
 
-fn rules(users: Arc<Users>) -> Policy {
-    use Action::{Delete, Pull, Push};
-    let rule = |number: usize, effect, who: &[Who], actions: &[Action], within: &str| Rule {
+fn rule(number: usize, effect: Effect, who: &[Who], actions: &[Action], within: &str) -> Rule {
+    Rule {
         place: format!("config.yml:{number}, rule {number}").into(),
         effect,
         who: who.to_vec(),
         actions: actions.iter().copied().collect(),
         within: vec![within.parse().unwrap()],
-    };
+    }
+}
+
+fn rules_of_certificates(users: Arc<Users>) -> Policy {
+    use Action::{Delete, Pull, Push};
+    let rules = vec![
+        rule(1, Effect::May, &[Who::Group("machines".into())], &[Pull, Push, Delete], "team/**"),
+        rule(2, Effect::MayNot, &[Who::User("certificate:robot".into())], &[Delete], "**"),
+        rule(3, Effect::May, &[Who::User("alice".into())], &[Pull], "**"),
+    ];
+    let machines = Group::Listed(BTreeSet::from(["certificate:robot".into(), "certificate:node.lab".into()]));
+    Policy::with_rules(rules, BTreeMap::from([("machines".into(), machines)]), users)
+}
+
+fn rules(users: Arc<Users>) -> Policy {
+    use Action::{Delete, Pull, Push};
     let rules = vec![
         rule(1, Effect::May, &[Who::Anonymous], &[Pull], "public/**"),
         rule(2, Effect::May, &[Who::Group("team".into())], &[Pull, Push, Delete], "**"),

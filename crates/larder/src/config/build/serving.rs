@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use larder_server::{CipherSuite, Limits, Network};
+use larder_server::{CertificateName, CipherSuite, Limits, Network};
 
 use super::super::report::Mistake;
 use super::super::typed::Debug;
@@ -127,6 +127,26 @@ impl Reader<'_> {
         found
     }
 
+    /// Who is known by his certificate must be asked for one.
+    pub(super) fn client_name(&mut self, without_authorities: bool) -> Option<CertificateName> {
+        const KEY: &str = "http.tls.clientname";
+        let words = [
+            ("none", None),
+            ("cn", Some(CertificateName::CommonName)),
+            ("dns", Some(CertificateName::Dns)),
+            ("email", Some(CertificateName::Email)),
+            ("uri", Some(CertificateName::Uri)),
+        ];
+        let name = self.word(KEY, &words).flatten();
+        if name.is_some()
+            && without_authorities
+            && let Some((_, origin)) = self.text(KEY)
+        {
+            self.invalid(KEY, origin, "needs http.tls.clientcas: without them no client shows a certificate");
+        }
+        name
+    }
+
     /// By Go's names. One that rustls doesn't have is one that nobody should speak any more, so its absence is no
     /// reason to refuse the start; but a list of which nothing is left is.
     pub(super) fn cipher_suites(&mut self) -> Vec<CipherSuite> {
@@ -155,3 +175,6 @@ impl Reader<'_> {
         suites
     }
 }
+
+#[cfg(test)]
+pub(in crate::config::build) mod tests;

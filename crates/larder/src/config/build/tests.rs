@@ -278,6 +278,7 @@ fn every_key_that_works_changes_the_configuration() {
         here.chain(super::upstreams::tests::ROWS)
             .chain(super::audit::tests::ROWS)
             .chain(super::token::tests::ROWS)
+            .chain(super::serving::tests::ROWS)
     };
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");

@@ -14,6 +14,8 @@ const CLIENT_AUTH: &[&str] = &[
     "verify-client-cert-if-given",
 ];
 
+const CLIENT_NAME: &[&str] = &["none", "cn", "dns", "email", "uri"];
+
 const NO_SECRET: Status = Unneeded("Larder signs nothing with it.");
 const NO_RELATIVE_URLS: Status =
     Unneeded("Larder's Location headers are always relative, which every client accepts.");
@@ -50,6 +52,7 @@ pub(super) const KEYS: &[Key] = &[
     key("http.tls.key", Text, Works, "", "A PEM file with its private key."),
     key("http.tls.clientcas", Texts, Works, "", "PEM files with the authorities that sign clients' certificates; with them clients are asked for one."),
     key("http.tls.clientauth", Words(CLIENT_AUTH), Works, "", "What is asked of clients where there are `clientcas`; `require-and-verify-client-cert` when left out. A certificate that is shown must always be signed by one of them."),
+    own("http.tls.clientname", Words(CLIENT_NAME), "none", "By what of his certificate a client is known who shows one and no other credentials: `cn` (the subject's common name), `dns`, `email` or `uri` (a subject alternative name). Rules name him as `certificate:NAME`."),
     key("http.tls.minimumtls", Words(&["tls1.0", "tls1.1", "tls1.2", "tls1.3"]), Works, "tls1.2", "The oldest version that is spoken; never one before 1.2."),
     key("http.tls.ciphersuites", Texts, Works, "", "The cipher suites of TLS 1.2 by Go's names; all that are held safe when left out."),
     key("http.tls.letsencrypt", Section, NO_ACME, "", "A certificate from Let's Encrypt."),
