@@ -288,3 +288,6 @@ async fn sleep(pause: Duration, stop: &CancellationToken) {
         () = tokio::time::sleep(pause) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
