@@ -4,6 +4,8 @@
 
 mod notifications;
 
+pub(super) use upstreams::give_way_to_proxy;
+
 use super::{
     Start, access,
     environment::built_in_users_file,

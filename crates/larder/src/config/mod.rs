@@ -194,6 +194,7 @@ fn finish(
     let files = secrets::read(&mut root, &mut report);
     check::check(&root, &mut report);
     use_new_names(&mut root);
+    build::give_way_to_proxy(&mut root);
     let config = build::build(&root, start, &mut report);
     let Remarks { warnings, notes } = report.finish()?;
     Ok(Loaded { config, warnings, notes, files, tree: root })

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         let (text, origin) = self.text("proxy.remoteurl")?;
         let url = self.base_url("proxy.remoteurl", text, origin)?;
         let known = KnownRegistry::at(&url.host_and_port());
-        let name = known.map_or_else(|| url.host_and_port(), |known| known.name.to_owned());
+        let name = name_at(&url);
         let mut settings = Settings::new(name.clone(), vec![url]);
         settings.quirks = known.map(|known| known.quirks).unwrap_or_default();
         let mut account = Item { reader: self, item, path: "proxy" };
@@ -86,6 +86,28 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+}
+
+/// What the upstream at an address is called that was given no name.
+fn name_at(url: &BaseUrl) -> String {
+    let host = url.host_and_port();
+    KnownRegistry::at(&host).map_or(host, |known| known.name.to_owned())
+}
+
+/// Of the upstreams of the built-in configuration, the one that `proxy` names gives way to it: `docker run -e
+/// REGISTRY_PROXY_REMOTEURL=…` is how most caches of Docker Hub are started.
+pub(in crate::config) fn give_way_to_proxy(root: &mut Value) {
+    let url = root.entry_at("proxy.remoteurl").and_then(|entry| entry.value.scalar()?.parse().ok());
+    let Some(name) = url.as_ref().map(name_at) else { return };
+    let upstreams =
+        root.entries_mut().and_then(|entries| entries.iter_mut().find(|entry| entry.key == "upstreams"));
+    if let Some(items) = upstreams.and_then(|upstreams| upstreams.value.items_mut()) {
+        let is_double = |item: &Value| {
+            let has_name = item.entry("name").and_then(|entry| entry.value.scalar()) == Some(&name);
+            has_name && item.origin == Origin::Default
+        };
+        items.retain(|item| !is_double(item));
     }
 }
 

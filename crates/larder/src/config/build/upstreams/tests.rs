@@ -257,3 +257,18 @@ fn mistakes_are_said_with_their_places() {
         assert!(!error.contains("secret"), "{error}");
     }
 }
+
+/// How most caches of Docker Hub are started: the image and one variable.
+#[test]
+fn the_built_in_upstream_gives_way_to_the_proxy_of_a_variable() {
+    let named = |url: &str| -> Vec<(String, bool)> {
+        let environment = [("REGISTRY_PROXY_REMOTEURL".into(), url.into())].into_iter().collect();
+        let upstreams = Config::builtin(Path::new("/data"), &environment).unwrap().config.upstreams;
+        upstreams.into_iter().map(|upstream| (upstream.reached.name, upstream.prefix.is_none())).collect()
+    };
+    let hub = named("https://registry-1.docker.io");
+    let hubs: Vec<_> = hub.iter().filter(|(name, _)| name == "docker.io").collect();
+    assert_eq!(hubs, [&("docker.io".to_owned(), true)]);
+    // Another registry has the root, and those that are built in their prefixes.
+    assert_eq!(named("https://r.example.com").len(), hub.len() + 1);
+}
