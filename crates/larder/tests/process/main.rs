@@ -1,0 +1,117 @@
+//! The binary as the machine sees it: its process, its sockets, its files.
+
+#[cfg(test)]
+mod larder;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use crate::larder::*;
+
+    /// As systemd starts what a socket unit belongs to: descriptor 3 is the socket.
+    #[test]
+    fn a_port_that_systemd_passes_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let larder = Larder::with_socket(directory.path(), &listener);
+        drop(listener);
+        assert_eq!(eventually(|| get_tcp(address, "/v2/").ok()).status, 200);
+        assert!(larder.stop().success());
+        assert!(get_tcp(address, "/v2/").is_err(), "nobody listens any more");
+    }
+
+    #[test]
+    fn a_socket_file_that_systemd_passes_is_taken_and_left_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("larder.socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let larder = Larder::with_socket(directory.path(), &listener);
+        assert_eq!(eventually(|| get_unix(&path, "/v2/").ok()).status, 200);
+        assert!(larder.stop().success());
+        assert!(path.try_exists().unwrap(), "it is systemd's");
+        // Who connects before the next start waits in the kernel, and is answered then.
+        let early = std::thread::spawn({
+            let path = path.clone();
+            move || get_unix(&path, "/v2/")
+        });
+        let larder = Larder::with_socket(directory.path(), &listener);
+        assert_eq!(early.join().unwrap().unwrap().status, 200);
+        assert!(larder.stop().success());
+    }
+
+    /// The other registry is a Larder with TLS.
+    #[test]
+    fn a_check_over_https_believes_whom_the_machine_believes() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        write(&at("cert.pem"), &pair.cert.pem());
+        write(&at("key.pem"), &pair.signing_key.serialize_pem());
+        let tls =
+            format!("tls: {{certificate: {}, key: {}}}", at("cert.pem").display(), at("key.pem").display());
+        let other = Larder::start(&at("other"), &tls, "", &[]);
+        let checked = |name: &str, status: u16, authorities: &Path| {
+            let health = format!(
+                "health: {{http: [{{uri: 'https://localhost:{}/healthz', statuscode: {status}, interval: 1s}}]}}\n",
+                other.address().port()
+            );
+            let authorities = authorities.to_str().unwrap();
+            Larder::start(&at(name), "", &health, &[("SSL_CERT_FILE", authorities)])
+        };
+        let well = checked("well", 200, &at("cert.pem"));
+        let asked = |count: usize| other.output().matches("\"HEAD /healthz HTTP/1.1\" 200").count() >= count;
+        eventually(|| asked(2).then_some(()));
+        assert_eq!(get_tcp(well.address(), "/v2/").unwrap().status, 200);
+        let ill = checked("ill", 204, &at("cert.pem"));
+        assert_eq!(eventually(|| answers(&ill, 503)).status, 503);
+        assert_eq!(get_tcp(ill.address(), "/healthz").unwrap().status, 200, "the process lives");
+        // Without its authority nobody knows who answers.
+        let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        write(&at("stranger.pem"), &stranger.cert.pem());
+        let fooled = checked("fooled", 200, &at("stranger.pem"));
+        assert_eq!(eventually(|| answers(&fooled, 503)).status, 503);
+    }
+
+    fn answers(larder: &Larder, status: u16) -> Option<Reply> {
+        get_tcp(larder.address(), "/v2/").ok().filter(|reply| reply.status == status)
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_in_the_audit_log_also_after_a_kill() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let audit = format!("audit: {{path: {}, maxbytes: 2000, maxfiles: 2}}\n", path.display());
+        let home = directory.path().join("home");
+        let larder = Larder::start(&home, "", &audit, &[]);
+        const HELLO: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let push = |larder: &Larder, number: usize| {
+            let target = format!("/v2/lab/app-{number}/blobs/uploads/?digest={HELLO}");
+            assert_eq!(post_tcp(larder.address(), &target, "hello").unwrap().status, 201);
+        };
+        push(&larder, 0);
+        larder.kill();
+        let line = |number: usize| format!("\"repository\":\"lab/app-{number}\",\"reference\":\"{HELLO}\"");
+        assert!(read(&path).contains(&line(0)), "{}", read(&path));
+        let larder = Larder::start(&home, "", &audit, &[]);
+        (1..30).for_each(|number| push(&larder, number));
+        assert!(larder.stop().success());
+        // The newest lines are in the file of that name, and only so many full ones are left.
+        let last = read(&path);
+        assert!(last.contains(&line(29)) && last.contains("\"action\":\"stop\""), "{last}");
+        let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let numbered: Vec<_> =
+            names.filter(|name| name.to_str().unwrap().starts_with("audit.jsonl.")).collect();
+        assert_eq!(numbered.len(), 2, "{numbered:?}");
+        for file in numbered {
+            let text = read(&directory.path().join(file));
+            assert!(text.len() <= 2000, "{}", text.len());
+            for line in text.lines() {
+                serde_json::from_str::<serde_json::Value>(line).unwrap();
+            }
+        }
+    }
+}
