@@ -19,6 +19,7 @@ mod dist;
 mod tools;
 
 mod bench;
+mod cache;
 mod clients;
 mod conformance;
 mod container;
@@ -48,6 +49,7 @@ const RINGS: &[Ring] = &[
     ("doors", &[], clients::doors::ring),
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &[], doctor::ring),
+    ("cache", &[], cache::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),
