@@ -22,21 +22,8 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     Config::from_yaml(text, "config.yml", &environment).map_err(|errors| errors.to_string())
 }
 
-/// The file without its last section, `proxy`, where Larder doesn't fetch from others.
 fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
-    match load(text, variables) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            assert_ne!(key("proxy.remoteurl").status, Status::Works, "{errors}");
-            assert!(
-                errors.lines().all(|line| line.contains("\"proxy.remoteurl\" is not supported yet")),
-                "{errors}"
-            );
-            let start = text.find("proxy:").unwrap();
-            let end = text[start..].find("\nhealth").map_or(text.len(), |length| start + length + 1);
-            load(&format!("{}{}", &text[..start], &text[end..]), variables).unwrap()
-        }
-    }
+    load(text, variables).unwrap()
 }
 
 #[test]
@@ -47,6 +34,8 @@ fn a_house_and_its_flags() {
         Auth::Htpasswd { realm: "Registry Realm".to_owned(), path: "/auth/htpasswd".into() }
     );
     assert_eq!(config.storage.root_directory, PathBuf::from("/var/lib/registry"));
+    let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
+    assert_eq!(upstream.reached.name, "hub.example.com");
     assert_eq!(config.http.addr.to_string(), ":5000");
     assert_eq!(config.log.fields, [("service".to_owned(), "registry-dockerhub-cache".to_owned())]);
     assert_eq!((warnings, notes), (Vec::new(), Vec::new()));
@@ -87,6 +76,8 @@ fn distributions_cache_file() {
     assert_eq!(config.storage.root_directory, PathBuf::from("/var/lib/registry-cache"));
     assert_eq!(config.http.debug.unwrap().addr.to_string(), "localhost:5001");
     assert_eq!((warnings.len(), config.health.len()), (0, 1));
+    let [upstream] = config.upstreams.as_slice() else { panic!("one upstream") };
+    assert_eq!((upstream.reached.name.as_str(), upstream.reached.accounts.len()), ("docker.io", 1));
     for (start, sentence) in
         ["\"storage.cache\"", "\"storage.tag\"", "\"http.secret\""].iter().zip(without_places(notes))
     {
