@@ -10,6 +10,7 @@ use larder_oci::RepoName;
 use reqwest::Response;
 
 use crate::accounts::{Account, Credentials};
+use crate::base_url::host_and_port;
 use crate::challenge::{self, Challenge};
 use crate::mirrors::{Mirror, order};
 use crate::reach::Reach;
@@ -145,7 +146,7 @@ impl RemoteRegistry {
             authorization = self.authorize(mirror, &who, challenge, ask.repository).await?;
         }
         let mut response = self.send(mirror, ask, authorization.clone(), place, counts).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
+        if response.status() == StatusCode::UNAUTHORIZED && is_own(mirror, &response) {
             let Some(challenge) = self.challenge(mirror, &response).await? else {
                 return Err(self.not_believed(mirror, &who, response).await);
             };
@@ -163,7 +164,7 @@ impl RemoteRegistry {
             authorization = again;
             response = self.send(mirror, ask, authorization, place, counts).await?;
         }
-        self.judge(mirror, &who, response).await
+        self.judge(mirror, &who, ask.kind, response).await
     }
 
     /// Sends it, and once more if a kept connection turns out to be dead.
@@ -236,9 +237,19 @@ impl RemoteRegistry {
         &self,
         mirror: &Mirror,
         who: &Who<'_>,
+        kind: Kind,
         response: Response,
     ) -> Result<Option<Response>, Failed> {
         let status = response.status();
+        // registry.k8s.io has its manifests elsewhere, and it is there that one is missing.
+        let is_missing_manifest =
+            status == StatusCode::NOT_FOUND && matches!(kind, Kind::Manifest | Kind::ManifestHead);
+        if !status.is_success() && !is_own(mirror, &response) && !is_missing_manifest {
+            // A CDN knows neither accounts nor repositories: a signed URL has run out, or it is ill.
+            let words = format!("redirects to {}, which answers {status}", host_and_port(response.url()));
+            mirror.failed(&words, Instant::now());
+            return Err(failed(mirror, UpstreamFailure::Failed { status: status.as_u16() }, words));
+        }
         match status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(response)),
             StatusCode::NOT_FOUND => {
@@ -369,6 +380,11 @@ struct Who<'a> {
     place: usize,
     account: &'a Account,
     credentials: Credentials,
+}
+
+/// Whether the answer is the upstream's own, and not that of a host that it redirected to.
+fn is_own(mirror: &Mirror, response: &Response) -> bool {
+    response.url().origin() == mirror.base.url().origin()
 }
 
 fn challenge_of(headers: &HeaderMap) -> Option<Challenge> {

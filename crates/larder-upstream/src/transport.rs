@@ -97,7 +97,9 @@ impl Transport {
         let written_down = WrittenDown::new(urls(), &settings.hosts);
         let local = urls().all(is_this_machine);
         let anywhere = client(settings, local, |builder| builder)?;
-        let public = client(settings, local, |builder| builder.dns_resolver(Arc::new(PublicOnly)))?;
+        let public = client(settings, local, |builder| {
+            builder.dns_resolver(Arc::new(PublicOnly { except: proxies(settings) }))
+        })?;
         Ok(Transport { anywhere, public, written_down, answer_timeout: settings.answer_timeout })
     }
 
@@ -231,6 +233,21 @@ fn client(
         }
         build(false).map_err(|source| TransportError::Client { upstream: upstream(), source })
     })
+}
+
+/// The hosts of the proxies that may stand between: the operator's, or those that the environment names.
+fn proxies(settings: &Settings) -> Vec<String> {
+    const VARIABLES: [&str; 6] =
+        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let urls: Vec<String> = match &settings.proxy {
+        Some(proxy) => vec![proxy.0.clone()],
+        None => VARIABLES.iter().filter_map(|name| std::env::var(name).ok()).collect(),
+    };
+    let host = |text: &String| {
+        let url = Url::parse(text).ok().filter(Url::has_host);
+        url.or_else(|| Url::parse(&format!("http://{text}")).ok())?.host_str().map(str::to_owned)
+    };
+    urls.iter().filter_map(host).collect()
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sync>> {

@@ -87,6 +87,10 @@ fn passwords_go_to_the_same_site_and_to_what_is_written_down() {
 
 #[tokio::test]
 async fn a_name_that_leads_to_this_machine_is_not_resolved() {
-    let refused = PublicOnly.resolve("localhost".parse().unwrap()).await.err().unwrap();
+    let resolver =
+        |except: &[&str]| PublicOnly { except: except.iter().map(|&host| host.to_owned()).collect() };
+    let refused = resolver(&[]).resolve("localhost".parse().unwrap()).await.err().unwrap();
     assert!(refused.to_string().contains("private range"), "{refused}");
+    // But for the proxy itself.
+    assert!(resolver(&["localhost"]).resolve("localhost".parse().unwrap()).await.is_ok());
 }

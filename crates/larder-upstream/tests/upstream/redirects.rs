@@ -72,3 +72,26 @@ async fn a_circle_ends() {
     assert!(error.detail.ends_with("redirects in a circle"), "{error}");
     assert_eq!(peer.asked().len(), 6);
 }
+
+#[tokio::test]
+async fn what_a_cdn_refuses_says_nothing_about_our_login_or_the_repository() {
+    for status in [401, 403, 404, 429] {
+        let cdn = Peer::start(move |_| Reply::new(status).with("www-authenticate", "Basic")).await;
+        let location = format!("{}/expired", cdn.url());
+        let peer = Peer::start(move |_| Reply::new(307).with("location", location.clone())).await;
+        let client = peer.client();
+        let error = client.blob(&repository(), &blob(), 0).await.err().unwrap();
+        assert_eq!(error.failure, UpstreamFailure::Failed { status });
+        assert!(error.detail.contains(&format!("redirects to {}", cdn.address)), "{error}");
+        assert_eq!(cdn.asked().len(), 1);
+        assert_eq!(client.snapshot().urls[0].accounts[0].renews_in, None);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_missing_where_all_manifests_are_is_missing() {
+    let backend = Peer::start(|_| Reply::new(404)).await;
+    let location = format!("{}/v2/k8s/manifests/x", backend.url());
+    let peer = Peer::start(move |_| Reply::new(307).with("location", location.clone())).await;
+    assert!(manifest(&peer.client()).await.unwrap().is_none());
+}
