@@ -15,6 +15,8 @@ pub(super) type Name = (String, String);
 pub(super) struct Fate {
     possible: Vec<Option<String>>,
     touched: bool,
+    /// What it hung on was deleted: the collector may take it at any time, until it is pushed again.
+    may_go: bool,
 }
 
 #[derive(Default)]
@@ -29,13 +31,24 @@ pub(super) struct Ledger {
 impl Fate {
     /// What it is for certain; outside of a change in flight there is just one state.
     pub(super) fn now(&self) -> Option<&String> {
-        self.possible.first().and_then(Option::as_ref)
+        self.possible.first().and_then(Option::as_ref).filter(|_| !self.may_go)
+    }
+
+    fn allows(&self, digest: &Option<String>) -> bool {
+        self.possible.contains(digest) || (self.may_go && digest.is_none())
+    }
+
+    /// Settles on what the registry said.
+    fn is(&mut self, digest: Option<String>) {
+        let may_go = self.may_go && digest.is_some();
+        *self = Fate { possible: vec![digest], touched: false, may_go };
     }
 }
 
 /// Notes that a change to a name has been sent.
 pub(super) fn sent(fates: &mut BTreeMap<Name, Fate>, name: &Name, to: Option<String>) {
-    let fate = fates.entry(name.clone()).or_insert_with(|| Fate { possible: vec![None], touched: true });
+    let fresh = || Fate { possible: vec![None], touched: true, may_go: false };
+    let fate = fates.entry(name.clone()).or_insert_with(fresh);
     fate.possible.push(to);
     fate.touched = true;
 }
@@ -44,6 +57,16 @@ pub(super) fn sent(fates: &mut BTreeMap<Name, Fate>, name: &Name, to: Option<Str
 pub(super) fn acknowledged(fates: &mut BTreeMap<Name, Fate>, name: &Name) {
     if let Some(fate) = fates.get_mut(name) {
         fate.possible = fate.possible.pop().into_iter().collect();
+        // Pushed, it stays; deleted, it is gone.
+        fate.may_go = false;
+    }
+}
+
+/// Notes that what a name hung on is being deleted.
+pub(super) fn may_go(fates: &mut BTreeMap<Name, Fate>, name: &Name) {
+    if let Some(fate) = fates.get_mut(name) {
+        fate.may_go = true;
+        fate.touched = true;
     }
 }
 
@@ -72,10 +95,10 @@ pub(super) fn check(registry: &Registry, ledgers: &mut [&mut Ledger], full: bool
         }
         for (name, fate) in ledger.blobs.iter_mut().filter(|(_, fate)| full || fate.touched) {
             let digest = registry.blob(&name.0, &name.1)?.map(|_| name.1.clone());
-            if !fate.possible.contains(&digest) {
+            if !fate.allows(&digest) {
                 complaints.push(format!("blob {name:?} is {digest:?}, but may only be {:?}", fate.possible));
             }
-            *fate = Fate { possible: vec![digest], touched: false };
+            fate.is(digest);
         }
     }
     let catalog = registry.repositories()?;
@@ -108,13 +131,13 @@ fn settle(
     walked: &mut Walked,
     complaints: &mut Vec<String>,
 ) {
-    if !fate.possible.contains(&digest) {
+    if !fate.allows(&digest) {
         complaints.push(format!("{kind} {name:?} is {digest:?}, but may only be {:?}", fate.possible));
     }
     if let Some(Err(failure)) = digest.as_ref().map(|digest| registry.walk(&name.0, digest, walked)) {
         complaints.push(format!("{kind} {name:?} is not whole: {failure}"));
     }
-    *fate = Fate { possible: vec![digest], touched: false };
+    fate.is(digest);
 }
 
 /// Everything that an index answers for: the catalog, tags, what tags and digests stand for, referrers.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::arguments::Arguments;
 use crate::failure::{Result, fail};
+use crate::http::Body;
 use crate::places::Ring;
 use crate::random::Random;
 use crate::registry::Registry;
@@ -23,8 +24,10 @@ use storm::Worker;
 const WORKERS: u64 = 6;
 const DEFAULT_ROUNDS: u64 = 25;
 const DEFAULT_SEED: u64 = 1;
+/// So short that what is deleted goes within the same storm.
+const COLLECTOR: &str = "  maintenance:\n    gc:\n      grace: 250ms\n";
 /// The kill comes at a random time within this.
-const STORM_MILLISECONDS: u64 = 900;
+const STORM_MILLISECONDS: u64 = 1800;
 /// Every so many rounds everything is read again, not only what the round touched, and the index is rebuilt.
 const FULL_CHECK_EVERY: u64 = 6;
 
@@ -67,7 +70,12 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
 }
 
 fn start(ring: &Ring, program: Program, data: &Path) -> Result<Server> {
-    Plan::open(program, data).start(ring, "registry")
+    // Larder's collector is at work in the storm, too.
+    let storage_lines = match program {
+        Program::Larder => COLLECTOR,
+        Program::DockerRegistry => "",
+    };
+    Plan { storage_lines, ..Plan::open(program, data) }.start(ring, "registry")
 }
 
 /// Lets the workers loose, kills the registry under them, and counts what it had acknowledged.
@@ -102,6 +110,11 @@ fn storm(
 /// Lists everything, deletes the index, and lists again.
 fn rebuild(ring: &Ring, program: Program, data: &Path, server: Server, workers: &[Worker]) -> Result {
     let ledgers: Vec<&Ledger> = workers.iter().map(|worker| &worker.ledger).collect();
+    if program == Program::Larder {
+        // What is going to go goes now: the collector must change nothing between the two lists.
+        let path = "/api/v1/gc?now=true";
+        server.http().send("POST", path, &[], Body::Whole(&[]))?.expect(path, &[200])?;
+    }
     let kept = ledger::listing(&Registry::new(server.http()), &ledgers, program)?;
     server.daemon.stop()?;
     crate::swap::forget_index(data, program)?;

@@ -1,11 +1,11 @@
 //! One worker of the storm: changes names that are its own, in repositories and with blobs that it shares.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::crash::ledger::{Ledger, Name, acknowledged, sent};
+use crate::crash::ledger::{self, Ledger, Name, acknowledged, sent};
 use crate::failure::{Context, Result, fail};
 use crate::http::Body;
 use crate::image::{self, Image, OCI_MANIFEST};
@@ -26,6 +26,8 @@ pub(super) struct Worker {
     program: Program,
     /// Manifests that an index names: never deleted, so that every index stays whole.
     children: BTreeSet<Name>,
+    /// What hangs on a manifest: an index's platforms, what is attached to it.
+    hanging: BTreeMap<Name, Vec<Name>>,
     pub(super) ledger: Ledger,
     pub(super) acknowledged: u64,
 }
@@ -33,8 +35,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(number: u64, seed: u64, program: Program) -> Self {
         let random = Random::new(seed.wrapping_mul(1000) + number);
-        let (children, ledger) = (BTreeSet::new(), Ledger::default());
-        Self { number, seed, count: 0, random, program, children, ledger, acknowledged: 0 }
+        let (children, hanging, ledger) = (BTreeSet::new(), BTreeMap::new(), Ledger::default());
+        Self { number, seed, count: 0, random, program, children, hanging, ledger, acknowledged: 0 }
     }
 
     /// Works until the registry is killed. An error before that is a complaint.
@@ -59,6 +61,23 @@ impl Worker {
             84..92 => self.lone_blob(registry, repository),
             92..96 => self.abandon(registry, repository),
             _ => self.attach(registry, repository),
+        }
+    }
+
+    fn hang(&mut self, repository: &str, on: &str, name: Name) {
+        self.hanging.entry((repository.to_owned(), on.to_owned())).or_default().push(name);
+    }
+
+    /// What hangs on a manifest alone is the collector's from here on, itself included.
+    fn let_go(&mut self, repository: &str, digest: &str) {
+        let mut open = vec![(repository.to_owned(), digest.to_owned())];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            ledger::may_go(&mut self.ledger.manifests, &name);
+            open.extend(self.hanging.get(&name).into_iter().flatten().cloned());
+            if !seen.insert(name) {
+                return;
+            }
         }
     }
 
@@ -102,7 +121,9 @@ impl Worker {
             self.acknowledged += 1;
         }
         for child in image.children.iter().flat_map(Image::all_manifests) {
-            self.children.insert((repository.to_owned(), child.digest.clone()));
+            let name = (repository.to_owned(), child.digest.clone());
+            self.hang(repository, image.digest(), name.clone());
+            self.children.insert(name);
             self.put(registry, repository, &child.digest, child)?;
         }
         Ok(())
@@ -165,6 +186,8 @@ impl Worker {
         if self.ledger.tags.get(&name).is_none_or(|fate| fate.now().is_none()) {
             return Ok(());
         }
+        let target = self.ledger.tags.get(&name).and_then(|fate| fate.now()).cloned();
+        self.let_go(repository, target.as_deref().unwrap_or_default());
         sent(&mut self.ledger.tags, &name, None);
         expect_202(registry, &format!("/v2/{repository}/manifests/{}", name.1))?;
         acknowledged(&mut self.ledger.tags, &name);
@@ -186,6 +209,7 @@ impl Worker {
             .filter(|((known, _), fate)| known == repository && fate.now() == Some(&digest))
             .map(|(name, _)| name.clone())
             .collect();
+        self.let_go(repository, &digest);
         sent(&mut self.ledger.manifests, &name, None);
         for tag in &tags {
             sent(&mut self.ledger.tags, tag, None);
@@ -244,6 +268,7 @@ impl Worker {
                     json!({ "mediaType": OCI_MANIFEST, "digest": subject, "size": size }),
                 );
             })?;
+        self.hang(repository, &subject, (repository.to_owned(), artifact.digest().to_owned()));
         self.ledger.subjects.insert((repository.to_owned(), subject));
         self.push_blobs(registry, repository, &artifact)?;
         self.put(registry, repository, artifact.digest(), &artifact.manifest)

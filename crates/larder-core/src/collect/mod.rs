@@ -84,6 +84,9 @@ pub(crate) struct Collector {
 /// How often the collector looks for deletions whose grace time is over, at least.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// And at most, however short the grace time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
 /// How often everything is swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
@@ -211,7 +214,7 @@ impl Registry {
         if !settings.enabled {
             return;
         }
-        let wait = LONGEST_WAIT.min(settings.grace / 4).max(Duration::from_secs(1));
+        let wait = LONGEST_WAIT.min(settings.grace / 4).max(SHORTEST_WAIT);
         let mut next_sweep = tokio::time::Instant::now() + FIRST_SWEEP;
         loop {
             tokio::select! {
