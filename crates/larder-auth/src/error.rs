@@ -45,6 +45,9 @@ pub enum AuthError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file doesn't hold the key that signs tokens for other registries, and its certificate.
+    #[error("it must hold a private key of P-256 (PKCS #8) and its certificate, both in PEM")]
+    ServiceKeyUnusable,
     /// The text is no API key, or one that can't be narrowed any further.
     #[error("{reason}")]
     KeyUnusable {

@@ -13,6 +13,7 @@ use crate::passwords::{Passwords, Verdict};
 use crate::policy::{CurrentPolicy, Mode, Policy};
 use crate::refusal::Refusal;
 use crate::secret::Password;
+use crate::service_key::ServiceKey;
 use crate::token::{SigningKey, Tokens};
 use crate::token_endpoint::TokenEndpoint;
 
@@ -100,6 +101,16 @@ impl Gate {
             Method::Basic { realm, passwords, .. } => Method::Basic { realm, passwords, keys },
             Method::Token(endpoint) => Method::Token(endpoint.with_keys(keys)),
             Method::External(tokens) => Method::External(tokens),
+        };
+        Gate { method, ..self }
+    }
+
+    /// The same, whose token endpoint also serves the other registries of these names, with tokens that this key
+    /// signs. Without a token endpoint nothing changes.
+    pub fn with_other_services(self, names: Vec<String>, key: ServiceKey) -> Gate {
+        let method = match self.method {
+            Method::Token(endpoint) => Method::Token(endpoint.with_other_services(names, key)),
+            method @ (Method::Open | Method::Basic { .. } | Method::External(_)) => method,
         };
         Gate { method, ..self }
     }

@@ -36,6 +36,7 @@ mod token;
 mod token_endpoint;
 mod verified_tokens;
 mod external;
+mod service_key;
 
 mod htpasswd;
 mod password_hash;
@@ -75,6 +76,7 @@ pub use policy::{
 };
 pub use refusal::Refusal;
 pub use secret::{BearerToken, Password};
+pub use service_key::ServiceKey;
 pub use token::{Claims, SigningKey, TokenProblem};
 pub use token_endpoint::{Login, TokenEndpoint, TokenGrant, TokenRequest};
 pub use users::Users;

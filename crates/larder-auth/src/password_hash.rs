@@ -6,9 +6,10 @@ use std::fmt;
 use argon2::{Argon2, PasswordVerifier as _};
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha_crypt::{PasswordHashRef, ShaCrypt};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{AuthError, HashKind, LineProblem};
 use crate::htpasswd::DEFAULT_COST;
@@ -73,6 +74,11 @@ impl PasswordHash {
             return argon2_hash(text);
         }
         Err(LineProblem::OtherHash(kind_of(text)))
+    }
+
+    /// Differs from other hashes' marks, and tells nothing of this one.
+    pub(crate) fn mark(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(&self.text))
     }
 
     /// Whether the password has this hash. Takes milliseconds to seconds: never on an async thread.

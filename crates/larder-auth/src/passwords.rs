@@ -176,6 +176,12 @@ impl Passwords {
         self.users().current().contains(user)
     }
 
+    /// What tells this user's password from another, if there is such a user: of its hash, which has a salt, so that it
+    /// says nothing about the password.
+    pub(crate) fn mark_of(&self, user: &str) -> Option<String> {
+        self.users().current().find(user).map(|(.., hash)| hash.mark())
+    }
+
     /// The users that count now.
     pub fn users(&self) -> Arc<Users> {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))

@@ -16,6 +16,7 @@ use crate::clock::{Clock, unix_seconds};
 use crate::error::AuthError;
 use crate::keys::{KeyHolder, KeyId, KeyProblem, Narrowing};
 use crate::secret::BearerToken;
+use crate::service_key::ServiceKey;
 use crate::verified_tokens::VerifiedTokens;
 
 /// How long a token counts. Clients assume at least 60 s; docker uses one token for a whole push and
@@ -80,6 +81,8 @@ pub enum TokenProblem {
     UntrustedKey,
     /// It was signed by an algorithm that isn't allowed.
     AlgorithmNotAllowed,
+    /// It is a refresh token, and its user has another password since, or is gone.
+    PasswordChanged,
     /// It is valid and its user is gone.
     UserGone,
     /// It is valid for the holder of a certificate that wasn't shown with it.
@@ -92,8 +95,15 @@ pub enum TokenProblem {
 pub(crate) struct Tokens {
     service: String,
     key: SigningKey,
+    others: Option<OtherServices>,
     verified: VerifiedTokens,
     clock: Clock,
+}
+
+/// Other registries that are given tokens, and what signs those.
+struct OtherServices {
+    names: Vec<String>,
+    key: ServiceKey,
 }
 
 /// A token that was just made.
@@ -165,6 +175,9 @@ impl TokenProblem {
                 "the token was not signed with this registry's key: fetch a new one; replicas must share one key"
             }
             TokenProblem::OtherService => "the token was made for another service: fetch a new one",
+            TokenProblem::PasswordChanged => {
+                "the user has another password since this login, or is gone: log in again with docker login"
+            }
             TokenProblem::OtherIssuer => "the token was made by another server than auth.token.issuer names",
             TokenProblem::UntrustedKey => {
                 "the token was signed with a key that this registry doesn't know: auth.token.rootcertbundle or jwks \
@@ -188,24 +201,35 @@ impl Tokens {
         // jsonwebtoken panics at its first use when it finds no provider, or two, among its features; which
         // ones it has is up to the whole dependency tree. An error says that one was installed before.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        Tokens { service, key, verified: VerifiedTokens::new(), clock }
+        Tokens { service, key, others: None, verified: VerifiedTokens::new(), clock }
+    }
+
+    /// The same, which also makes tokens for other registries.
+    pub(crate) fn with_other_services(self, names: Vec<String>, key: ServiceKey) -> Tokens {
+        Tokens { others: Some(OtherServices { names, key }), ..self }
     }
 
     pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
-    /// A token for this actor, who may have shown a key, that covers this much.
+    /// A token for this actor, who may have shown a key, that covers this much: at this registry, or at the other
+    /// one that has this name, if it is one of those that are given tokens.
     pub(crate) fn issue(
         &self,
         actor: &Actor,
         key: Option<&KeyHolder>,
         access: &[Scope],
+        service: Option<&str>,
     ) -> Result<Issued, AuthError> {
         let now = unix_seconds((self.clock)());
+        let other = self.others.as_ref().and_then(|others| {
+            let name = others.names.iter().find(|name| Some(name.as_str()) == service)?;
+            Some((name, &others.key))
+        });
         let claims = WireClaims {
             iss: self.service.clone(),
-            aud: self.service.clone(),
+            aud: other.map_or(&self.service, |(name, _)| name).clone(),
             sub: match actor {
                 Actor::Anonymous => String::new(),
                 Actor::User(name) => name.as_ref().to_owned(),
@@ -214,8 +238,12 @@ impl Tokens {
             nbf: now,
             exp: now.saturating_add(VALIDITY.as_secs()),
             access: access.iter().filter_map(WireAccess::of).collect(),
-            key: key.map(WireKey::of),
+            // Only here can it be looked up.
+            key: key.filter(|_| other.is_none()).map(WireKey::of),
         };
+        if let Some((_, key)) = other {
+            return Ok(Issued { token: key.sign(&claims)?, issued_at_unix_seconds: now });
+        }
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key.encoding)
             .map_err(|error| AuthError::Broken { doing: "signing a token", source: Box::new(error) })?;
         Ok(Issued { token: token.into(), issued_at_unix_seconds: now })
@@ -249,6 +277,30 @@ impl Tokens {
         })
     }
 
+    /// A refresh token for this user: it counts until the user goes or gets another password, whose `mark` it has.
+    pub(crate) fn issue_refresh(&self, user: &str, mark: &str) -> Result<BearerToken, AuthError> {
+        let claims = RefreshClaims {
+            iss: self.service.clone(),
+            aud: REFRESH.to_owned(),
+            sub: user.to_owned(),
+            mark: mark.to_owned(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.key.encoding)
+            .map(BearerToken::from)
+            .map_err(|error| AuthError::Broken { doing: "signing a refresh token", source: Box::new(error) })
+    }
+
+    /// The user and the mark of a refresh token; `None` for whatever isn't one of ours.
+    pub(crate) fn read_refresh(&self, token: &BearerToken) -> Option<(String, String)> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+        validation.set_issuer(&[&self.service]);
+        validation.set_audience(&[REFRESH]);
+        validation.validate_exp = false;
+        let claims = jsonwebtoken::decode::<RefreshClaims>(token.expose(), &self.key.decoding, &validation);
+        claims.ok().map(|token| (token.claims.sub, token.claims.mark))
+    }
+
     /// The times are left to us, because jsonwebtoken asks the system's clock.
     fn validation(&self) -> Validation {
         let mut validation = Validation::new(Algorithm::HS256);
@@ -268,6 +320,18 @@ fn problem_of(kind: &ErrorKind) -> TokenProblem {
         ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => TokenProblem::OtherService,
         _ => TokenProblem::Garbled,
     }
+}
+
+/// The audience of refresh tokens: none but the token endpoint, so that one is no token for anything else. No service can
+/// have this name, which holds a blank.
+const REFRESH: &str = "refresh token";
+
+#[derive(Serialize, Deserialize)]
+struct RefreshClaims {
+    iss: String,
+    aud: String,
+    sub: String,
+    mark: String,
 }
 
 /// The claims as RFC 7519 and distribution's specification spell them.

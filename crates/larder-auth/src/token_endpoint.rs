@@ -1,7 +1,9 @@
 //! The token endpoint's rules (distribution's token specification, "Docker Registry v2 authentication via
 //! central service"; rules 2, 5, 6 and 10 of the clients' page, section 3).
 //!
-//! Refresh tokens are never given out: docker would throw the password away for one.
+//! `docker login` asks for a refresh token and keeps it in the place of the password: so the password doesn't lie on
+//! the client's disk, and ends there when it is changed here. Whoever doesn't ask gets none. It has no end of its own, as
+//! docker can't renew one: it stands for a password, and lives as long as that.
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::passwords::Passwords;
 use crate::policy::CurrentPolicy;
 use crate::refusal::Refusal;
 use crate::secret::{BearerToken, Password};
+use crate::service_key::ServiceKey;
 use crate::token::{Claims, KeyInToken, TokenProblem, Tokens, VALIDITY};
 
 /// The most scopes that one request is granted. docker asks for five at most, BuildKit for one per base
@@ -39,6 +42,8 @@ pub struct TokenEndpoint {
 pub struct TokenRequest {
     login: Login,
     scopes: Vec<Scope>,
+    service: Option<String>,
+    wants_refresh_token: bool,
 }
 
 /// Who asks.
@@ -53,7 +58,9 @@ pub enum Login {
         /// The password.
         password: Password,
     },
-    /// Something that is never valid here: another registry's refresh token, a scheme that isn't spoken,
+    /// A refresh token: ours, or another registry's.
+    Refresh(BearerToken),
+    /// Something that is never valid here: a scheme that isn't spoken,
     /// a header that can't be read.
     Unusable,
 }
@@ -63,6 +70,8 @@ pub enum Login {
 pub struct TokenGrant {
     /// For `token` and `access_token`.
     pub token: BearerToken,
+    /// For `refresh_token`: in the place of the password, if one was asked for with a password.
+    pub refresh_token: Option<BearerToken>,
     /// For `expires_in`.
     pub expires_in_seconds: u64,
     /// For `issued_at`: RFC 3339, UTC.
@@ -104,7 +113,17 @@ impl TokenRequest {
             .take(MOST_SCOPES)
             .map(read)
             .collect();
-        TokenRequest { login, scopes }
+        TokenRequest { login, scopes, service: None, wants_refresh_token: false }
+    }
+
+    /// The same, for the registry of this name: the request's `service` parameter.
+    pub fn for_service(self, service: Option<String>) -> TokenRequest {
+        TokenRequest { service, ..self }
+    }
+
+    /// The same, which asks for a refresh token (`offline_token`, `access_type=offline`).
+    pub fn offline(self, wants_refresh_token: bool) -> TokenRequest {
+        TokenRequest { wants_refresh_token, ..self }
     }
 
     /// What is asked for.
@@ -121,6 +140,10 @@ impl TokenEndpoint {
         clock: Clock,
     ) -> TokenEndpoint {
         TokenEndpoint { tokens, passwords, keys: Arc::new(Keys::none()), policy, clock }
+    }
+
+    pub(crate) fn with_other_services(self, names: Vec<String>, key: ServiceKey) -> TokenEndpoint {
+        TokenEndpoint { tokens: self.tokens.with_other_services(names, key), ..self }
     }
 
     pub(crate) fn with_keys(self, keys: Arc<Keys>) -> TokenEndpoint {
@@ -141,10 +164,12 @@ impl TokenEndpoint {
             }
             (Login::Anonymous, None) => Err(Refusal::LoginNeeded),
             (Login::Unusable, _) => self.issue_in_spite_of(Refusal::LoginUnusable, "", request),
+            (Login::Refresh(token), _) => self.refresh(token, request),
             (Login::Password { user, password }, _) => {
                 let refusal =
                     match prove(&self.passwords, &self.keys, &self.clock, user, password, origin).await {
-                        Ok(Proven::User(user)) => return self.issue(Actor::User(user), None, request),
+                        Ok(Proven::User(user)) => return self.log_in(&user, request),
+                        // A key stays with its holder: it is a secret of its own already, and can be narrowed.
                         Ok(Proven::Key(holder)) => return self.issue(holder.actor(), Some(&holder), request),
                         // A dockerd with somebody else's old password goes on pulling what anybody may.
                         Err(
@@ -158,6 +183,25 @@ impl TokenEndpoint {
                 self.issue_in_spite_of(refusal, user, request)
             }
         }
+    }
+
+    fn log_in(&self, user: &Arc<str>, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
+        let mut grant = self.issue(Actor::User(Arc::clone(user)), None, request)?;
+        let mark = request.wants_refresh_token.then(|| self.passwords.mark_of(user)).flatten();
+        grant.refresh_token = mark.map(|mark| self.tokens.issue_refresh(user, &mark)).transpose()?;
+        Ok(grant)
+    }
+
+    fn refresh(&self, token: &BearerToken, request: &TokenRequest) -> Result<TokenGrant, Refusal> {
+        let Some((user, mark)) = self.tokens.read_refresh(token) else {
+            return self.issue_in_spite_of(Refusal::LoginUnusable, "", request);
+        };
+        if self.passwords.mark_of(&user) != Some(mark) {
+            return self.issue_in_spite_of(Refusal::Token(TokenProblem::PasswordChanged), &user, request);
+        }
+        let mut grant = self.issue(Actor::User(user.into()), None, request)?;
+        grant.refresh_token = request.wants_refresh_token.then(|| token.clone());
+        Ok(grant)
     }
 
     pub(crate) fn service(&self) -> &str {
@@ -204,9 +248,10 @@ impl TokenEndpoint {
     ) -> Result<TokenGrant, Refusal> {
         let holder = key.map(Arc::as_ref);
         let granted = self.policy.get().grant(&actor, holder, &request.scopes);
-        let issued = self.tokens.issue(&actor, holder, &granted)?;
+        let issued = self.tokens.issue(&actor, holder, &granted, request.service.as_deref())?;
         Ok(TokenGrant {
             token: issued.token,
+            refresh_token: None,
             expires_in_seconds: VALIDITY.as_secs(),
             issued_at: rfc3339(issued.issued_at_unix_seconds),
             actor,

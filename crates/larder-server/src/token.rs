@@ -35,16 +35,21 @@ impl Call {
             let scopes = self.parameters("scope").into_iter().map(|scope| self.scopes_here(&scope));
             let scopes: Vec<String> = scopes.collect();
             TokenRequest::new(Login::from_authorization(authorization), scopes.iter().map(String::as_str))
+                .for_service(self.parameter("service"))
+                .offline(self.parameter("offline_token").as_deref() == Some("true"))
         };
         let grant = endpoint.grant(&request, &self.origin()).await?;
         self.note_grant(&grant, request.scopes());
-        let answer = json!({
+        let mut answer = json!({
             "token": grant.token.expose(),
             "access_token": grant.token.expose(),
             "expires_in": grant.expires_in_seconds,
             "issued_at": grant.issued_at,
             "scope": grant.granted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         });
+        if let (Some(token), Some(fields)) = (&grant.refresh_token, answer.as_object_mut()) {
+            fields.insert("refresh_token".to_owned(), token.expose().into());
+        }
         let mut response = respond::json(StatusCode::OK, &answer);
         response.headers_mut().insert(CACHE_CONTROL, header("no-store"));
         Ok(response)
@@ -76,11 +81,12 @@ impl Call {
                 user: field("username").unwrap_or_default(),
                 password: Password::from(field("password").unwrap_or_default().as_str()),
             },
-            // A refresh token: Larder gives none out, so this is another registry's.
+            Some("refresh_token") => Login::Refresh(field("refresh_token").unwrap_or_default().into()),
             _ => Login::Unusable,
         };
         let scopes = field("scope").map(|scopes| self.scopes_here(&scopes));
-        Ok(TokenRequest::new(login, scopes.as_deref()))
+        let is_offline = field("access_type").as_deref() == Some("offline");
+        Ok(TokenRequest::new(login, scopes.as_deref()).for_service(field("service")).offline(is_offline))
     }
 
     /// Scopes between blanks, in the names that hold here.

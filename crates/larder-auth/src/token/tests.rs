@@ -29,10 +29,10 @@ fn right_claims() -> Value {
 fn the_first_use_finds_a_provider() {
     // Were none chosen, this would panic inside of jsonwebtoken.
     let tokens = tokens("larder", 7, &HandClock::at_noon());
-    assert!(tokens.issue(&Actor::Anonymous, None, &[]).is_ok());
+    assert!(tokens.issue(&Actor::Anonymous, None, &[], None).is_ok());
     assert!(jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().is_err(), "one is installed");
     let again = self::tokens("larder", 7, &HandClock::at_noon());
-    assert!(again.issue(&Actor::Anonymous, None, &[]).is_ok(), "a second service doesn't mind");
+    assert!(again.issue(&Actor::Anonymous, None, &[], None).is_ok(), "a second service doesn't mind");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn what_is_issued_is_read_back() {
         (Actor::User("küche \"x\"".into()), scopes(&["repository:a:*"])),
     ];
     for (actor, access) in cases {
-        let issued = tokens.issue(&actor, None, &access).unwrap();
+        let issued = tokens.issue(&actor, None, &access, None).unwrap();
         assert_eq!(issued.issued_at_unix_seconds, NOON);
         let content = tokens.verify(&issued.token).unwrap();
         assert_eq!((&content.actor, &*content.access, &content.key), (&actor, &*access, &None));
@@ -56,7 +56,7 @@ fn what_is_issued_is_read_back() {
 fn the_claims_are_those_of_distributions_specification() {
     let tokens = tokens("larder", 7, &HandClock::at_noon());
     let access = scopes(&["repository:team/app:pull,push", "registry:catalog:*", "other:x:pull"]);
-    let token = tokens.issue(&Actor::User("bob".into()), None, &access).unwrap().token;
+    let token = tokens.issue(&Actor::User("bob".into()), None, &access, None).unwrap().token;
     let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(token.expose()).unwrap();
     assert_eq!(
         claims,
@@ -70,7 +70,7 @@ fn the_claims_are_those_of_distributions_specification() {
     );
     let header = jsonwebtoken::decode_header(token.expose()).unwrap();
     assert_eq!(header.alg, Algorithm::HS256);
-    let anonymous = tokens.issue(&Actor::Anonymous, None, &[]).unwrap().token;
+    let anonymous = tokens.issue(&Actor::Anonymous, None, &[], None).unwrap().token;
     let claims: Value = jsonwebtoken::dangerous::insecure_decode_claims(anonymous.expose()).unwrap();
     assert_eq!((&claims["sub"], &claims["access"]), (&json!(""), &json!([])));
 }
@@ -79,7 +79,7 @@ fn the_claims_are_those_of_distributions_specification() {
 fn a_token_counts_from_its_time_to_its_time_with_a_minute_to_spare() {
     let clock = HandClock::at_noon();
     let tokens = tokens("larder", 7, &clock);
-    let token = tokens.issue(&Actor::Anonymous, None, &[]).unwrap().token;
+    let token = tokens.issue(&Actor::Anonymous, None, &[], None).unwrap().token;
     let cases = [
         (NOON, None),
         (NOON + 300, None),
@@ -100,7 +100,7 @@ fn a_token_counts_from_its_time_to_its_time_with_a_minute_to_spare() {
 fn problems_are_told_apart() {
     let clock = HandClock::at_noon();
     let mine = tokens("larder", 7, &clock);
-    let issue = |tokens: Tokens| tokens.issue(&Actor::Anonymous, None, &[]).unwrap().token;
+    let issue = |tokens: Tokens| tokens.issue(&Actor::Anonymous, None, &[], None).unwrap().token;
     let changed = |field: &str, value: Value| {
         let mut claims = right_claims();
         claims[field] = value;
@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn no_changed_letter_goes_unseen(position in any::<prop::sample::Index>(), letter in "[A-Za-z0-9_.-]") {
         let tokens = tokens("larder", 7, &HandClock::at_noon());
-        let good = tokens.issue(&Actor::Anonymous, None, &[]).unwrap().token;
+        let good = tokens.issue(&Actor::Anonymous, None, &[], None).unwrap().token;
         let mut text = good.expose().to_owned();
         let position = position.index(text.len());
         text.replace_range(position..=position, &letter);

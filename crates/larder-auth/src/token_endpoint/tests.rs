@@ -159,3 +159,29 @@ async fn a_certificates_token_is_worth_nothing_without_the_certificate() {
         assert_eq!(endpoint.verify(&grant.token, &other).err(), Some(TokenProblem::OtherCertificate));
     }
 }
+
+#[tokio::test]
+async fn a_login_that_asks_for_it_gets_a_refresh_token_that_ends_with_the_password() {
+    let home = Home::with_users(USERS);
+    let endpoint = endpoint(&home, Mode::EveryoneAuthenticated);
+    let login = || Login::Password { user: "bob".into(), password: "s3cret".into() };
+    let ask = async |login, is_offline| {
+        let request = TokenRequest::new(login, ["repository:a:pull,push"]).offline(is_offline);
+        endpoint.grant(&request, &at_home()).await
+    };
+    assert_eq!(ask(login(), false).await.unwrap().refresh_token, None, "nobody asked for one");
+    let token = ask(login(), true).await.unwrap().refresh_token.unwrap();
+    let grant = ask(Login::Refresh(token.clone()), false).await.unwrap();
+    assert_eq!((&grant.actor, grant.granted.len()), (&Actor::User("bob".into()), 1));
+    assert!(endpoint.verify(&grant.token, &at_home()).is_ok());
+    assert!(endpoint.verify(&token, &at_home()).is_err(), "it is no token for anything else");
+    for foreign in [BearerToken::from(String::new()), "a.b.c".to_owned().into(), grant.token] {
+        assert!(matches!(ask(Login::Refresh(foreign), false).await, Err(Refusal::LoginUnusable)));
+    }
+    let other_hash = USERS.lines().next().unwrap().replace("alice:", "bob:");
+    for users in [other_hash, String::new()] {
+        home.write(&users);
+        let refusal = ask(Login::Refresh(token.clone()), false).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Token(TokenProblem::PasswordChanged)), "{refusal}");
+    }
+}
