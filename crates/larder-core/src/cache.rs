@@ -4,11 +4,16 @@
 //! - A **blob** that is missing is *filled* (`fill.rs`, `fills.rs`) and read while it grows (`growing.rs`).
 //! - A **manifest** by digest is asked for once and fresh for ever. A tag is asked about at most once per window
 //!   (`tags.rs`); any failure serves the copy.
+//! - What has gone unused for too long, or is too much, goes (`evict.rs`). When something was last asked for is gathered
+//!   in memory and written to the index twice a minute.
 //! - What was pushed here is never overwritten, and nobody but the repository's own upstream can bring anything into it:
 //!   that the store holds some content for another repository gives nobody a right to it.
 
+mod accessed;
+mod adopt;
 mod blobs;
 mod counters;
+mod evict;
 mod fill;
 mod fills;
 mod flights;
@@ -16,25 +21,30 @@ mod growing;
 mod manifests;
 mod remembered;
 mod tags;
+mod warm;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use larder_oci::{Digest, Reference, RepoName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use accessed::Accessed;
 pub use counters::CacheCounts;
 pub(crate) use counters::Counters;
+pub use evict::{CacheLimits, CacheStatus, Candidate, Evicted, Keep, WhyEvicted};
 use fills::Fills;
 use flights::Flights;
 pub use growing::{Arrived, ArrivedFuture, Growing};
 use manifests::Answer;
 use remembered::Remembered;
 pub use tags::{ServedCopy, WhyCopy};
+pub use warm::{Platform, WarmProgress};
 
 use crate::error::RegistryError;
-use crate::registry::Registry;
+use crate::registry::{Inner, Registry};
 use crate::upstream::{UpstreamError, UpstreamFailure};
 use crate::upstreams::UpstreamRepository;
 
@@ -50,6 +60,9 @@ pub(crate) struct Cache {
     sizes: Flights<(RepoName, Digest), SizeAnswer>,
     questions: Flights<(RepoName, Reference), Answer>,
     remembered: Remembered,
+    accessed: Accessed,
+    limits: RwLock<CacheLimits>,
+    evicted: Mutex<VecDeque<Evicted>>,
     pub(crate) counters: Arc<Counters>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -69,6 +82,9 @@ impl Registry {
         cache.stop.cancel();
         cache.tasks.close();
         cache.tasks.wait().await;
+        if let Err(error) = self.blocking(Inner::write_accesses).await {
+            tracing::error!(%error, "when what was fetched was last asked for could not be written down");
+        }
     }
 
     /// Forgets what had begun to arrive and nobody has gone on with for a day; gives how much.
@@ -78,6 +94,11 @@ impl Registry {
             Ok(inner.blobs.forget_abandoned(now, ABANDONED, |digest| inner.cache.fills.is_running(digest))?)
         })
         .await
+    }
+
+    /// Takes note that something of an upstream was asked for.
+    fn note_access(&self, repository: &RepoName, digest: &Digest) {
+        self.inner.cache.accessed.note(repository, digest, (self.inner.environment.now)());
     }
 
     /// Who is asked for what this repository lacks.

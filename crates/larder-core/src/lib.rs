@@ -31,7 +31,10 @@ mod cache;
 mod events;
 mod error;
 
-pub use cache::{Arrived, ArrivedFuture, CacheCounts, Growing, ServedCopy, WhyCopy};
+pub use cache::{
+    Arrived, ArrivedFuture, CacheCounts, CacheLimits, CacheStatus, Candidate, Evicted, Growing, Keep,
+    Platform, ServedCopy, WarmProgress, WhyCopy, WhyEvicted,
+};
 pub use collect::{Collected, Collection, HistoryEntry, Plan, Planning, Removed, Run, Undone};
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};

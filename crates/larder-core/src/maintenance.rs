@@ -28,12 +28,27 @@ const BETWEEN_LOOKS_AT_FILLS: Duration = Duration::from_secs(3600);
 impl Registry {
     /// The registry's background work; returns when `stop` is cancelled and the work at hand is done.
     pub async fn maintain(&self, stop: CancellationToken) {
+        self.adopt_what_registry_2_fetched().await;
         self.read_all_into_index(&stop).await;
         tokio::join!(
             self.purge_uploads_regularly(&stop),
             self.collect_regularly(&stop),
-            self.forget_abandoned_fills_regularly(&stop)
+            self.forget_abandoned_fills_regularly(&stop),
+            self.evict_regularly(&stop)
         );
+    }
+
+    /// Only where somebody owns the root: only such a registry:2 fetches, and only then it matters here.
+    async fn adopt_what_registry_2_fetched(&self) {
+        if self.upstreams().places().iter().all(|place| place.prefix.is_some()) {
+            return;
+        }
+        if let Err(error) = self.adopt_copies().await {
+            log(
+                "what registry:2 had fetched could not be taken over; it counts as pushed until the next start",
+                &error,
+            );
+        }
     }
 
     async fn read_all_into_index(&self, stop: &CancellationToken) {

@@ -3,6 +3,7 @@
 //! Nothing is synced on commit (`synchronous = NORMAL` in WAL mode): a loss of power may take the
 //! latest rows but not the file's consistency, and reconciling brings them back.
 
+mod accesses;
 mod references;
 mod rows;
 mod schema;

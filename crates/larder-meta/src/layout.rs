@@ -89,12 +89,20 @@ pub(crate) fn manifest_marks(name: &RepoName) -> PathBuf {
     marks(name).join("manifests")
 }
 
+pub(crate) fn manifest_marks_of(name: &RepoName, algorithm: Algorithm) -> PathBuf {
+    manifest_marks(name).join(algorithm.as_str())
+}
+
 pub(crate) fn manifest_mark(name: &RepoName, digest: &Digest) -> PathBuf {
-    manifest_marks(name).join(digest.algorithm().as_str()).join(digest.hex())
+    manifest_marks_of(name, digest.algorithm()).join(digest.hex())
+}
+
+pub(crate) fn blob_marks_of(name: &RepoName, algorithm: Algorithm) -> PathBuf {
+    marks(name).join("blobs").join(algorithm.as_str())
 }
 
 pub(crate) fn blob_mark(name: &RepoName, digest: &Digest) -> PathBuf {
-    marks(name).join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    blob_marks_of(name, digest.algorithm()).join(digest.hex())
 }
 
 /// The digest that a directory named by a hash stands for.

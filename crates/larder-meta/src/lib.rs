@@ -22,6 +22,7 @@ mod layout;
 mod store;
 mod manifests;
 mod origin;
+mod copies;
 mod listing;
 mod uploads;
 mod reconcile;
@@ -36,6 +37,7 @@ mod error;
 
 pub use changes::FilesState;
 pub use contents::RepositoryContents;
+pub use copies::{AccessTime, Copied};
 pub use error::MetaError;
 pub use index::IndexSnapshot;
 pub use listing::{Listing, Page};

@@ -17,6 +17,7 @@ mod blobs;
 mod staged;
 mod arriving;
 mod put_after;
+mod room;
 mod replace;
 mod appended;
 mod remove;

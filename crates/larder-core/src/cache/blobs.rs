@@ -50,6 +50,7 @@ impl Registry {
         let cache = &self.inner.cache;
         if let Some(blob) = self.stored_blob(repository, digest).await? {
             cache.counters.hit(blob.content.size());
+            self.note_access(repository, digest);
             return Ok(Some(blob));
         }
         cache.counters.miss();
@@ -60,7 +61,9 @@ impl Registry {
             return Err(source.offline().into());
         }
         let fetched = Box::pin(self.fetch_blob(source, repository, digest)).await?;
-        if fetched.is_none() {
+        if fetched.is_some() {
+            self.note_access(repository, digest);
+        } else {
             let until = Instant::now() + source.settings.missing_for;
             cache.remembered.note_missing_blob(repository, digest, until);
         }

@@ -27,9 +27,9 @@ pub struct CacheCounts {
     pub bytes_from_upstream: u64,
     /// Blobs on their way right now.
     pub fills: u64,
-    /// Copies of manifests and blobs that were evicted.
+    /// Images that were evicted, and blobs without one.
     pub evicted: u64,
-    /// Their length in bytes.
+    /// What that has freed, in bytes.
     pub evicted_bytes: u64,
 }
 
@@ -49,6 +49,11 @@ impl Counters {
 
     pub(crate) fn fetched(&self, bytes: u64) {
         self.bytes_from_upstream.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn evicted(&self, bytes: u64) {
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+        self.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn counts(&self, fills: usize) -> CacheCounts {

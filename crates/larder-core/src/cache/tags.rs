@@ -67,7 +67,7 @@ impl Registry {
     ) -> Result<Option<PulledManifest>, RegistryError> {
         let stored = self.sound_manifest(repository, reference).await?;
         match (reference, stored) {
-            (Reference::Digest(_), Some(stored)) => Ok(Some(self.hit(stored))),
+            (Reference::Digest(_), Some(stored)) => Ok(Some(self.hit(repository, stored))),
             (Reference::Digest(_), None) => self.fetch_manifest(source, repository, reference).await,
             (Reference::Tag(tag), stored) => self.manifest_of_tag(source, repository, tag, stored).await,
         }
@@ -98,9 +98,11 @@ impl Registry {
         let (key, settings) = ((repository.clone(), Reference::Tag(tag.clone())), &source.settings);
         let cache = &self.inner.cache;
         match (cache.remembered.of(&key), &stored) {
-            (Some(Known::Fresh { .. }), Some(stored)) => return Ok(Some(self.hit(Arc::clone(stored)))),
+            (Some(Known::Fresh { .. }), Some(stored)) => {
+                return Ok(Some(self.hit(repository, Arc::clone(stored))));
+            }
             (Some(Known::Copy { why, .. }), Some(stored)) => {
-                return Ok(Some(self.copy(source, Arc::clone(stored), why)));
+                return Ok(Some(self.copy(source, repository, Arc::clone(stored), why)));
             }
             (Some(Known::Pushed { state }), Some(stored))
                 if self.inner.meta.state(repository) == Some(state) =>
@@ -126,7 +128,7 @@ impl Registry {
                     return self.fetch_manifest(source, repository, &key.1).await;
                 };
                 if fresh_for == Freshness::ForEver {
-                    return Ok(Some(self.hit(stored)));
+                    return Ok(Some(self.hit(repository, stored)));
                 }
                 let confirmed = cache.remembered.confirmed(&key).unwrap_or(since);
                 // Fetched within the window by an earlier process.
@@ -138,7 +140,7 @@ impl Registry {
                 {
                     let until = Some(Instant::now() + (window - age));
                     cache.remembered.note(key, Known::Fresh { until, confirmed });
-                    return Ok(Some(self.hit(stored)));
+                    return Ok(Some(self.hit(repository, stored)));
                 }
                 self.refresh(source, key, stored, confirmed).await
             }
@@ -180,6 +182,7 @@ impl Registry {
         if source.settings.offline {
             return Ok(Some(self.copy(
                 source,
+                &key.0,
                 stored,
                 because("asking the upstream is switched off (offline)"),
             )));
@@ -190,10 +193,15 @@ impl Registry {
                 let why = because(
                     "the upstream's rate limit is nearly spent; what is left is for what is not at hand",
                 );
-                return Ok(Some(self.copy(source, stored, why)));
+                return Ok(Some(self.copy(source, &key.0, stored, why)));
             }
             Allowance::Spent { .. } => {
-                return Ok(Some(self.copy(source, stored, because("the upstream's rate limit is spent"))));
+                return Ok(Some(self.copy(
+                    source,
+                    &key.0,
+                    stored,
+                    because("the upstream's rate limit is spent"),
+                )));
             }
         }
         let flight = cache.questions.join(&key, &cache.tasks, || {
@@ -203,25 +211,33 @@ impl Registry {
         let deadline = flight.since + source.settings.tag_budget;
         let answer = match timeout_at(deadline, flight.answer()).await {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Ok(Some(self.copy(source, stored, because("the question was given up")))),
+            Ok(None) => {
+                return Ok(Some(self.copy(source, &key.0, stored, because("the question was given up"))));
+            }
             Err(_) => {
-                return Ok(Some(self.copy(source, stored, because("the upstream has not answered in time"))));
+                return Ok(Some(self.copy(
+                    source,
+                    &key.0,
+                    stored,
+                    because("the upstream has not answered in time"),
+                )));
             }
         };
         match answer {
             Answer::Same => match self.sound_manifest(&key.0, &key.1).await? {
-                Some(stored) => Ok(Some(self.hit(stored))),
+                Some(stored) => Ok(Some(self.hit(&key.0, stored))),
                 None => Ok(None),
             },
             Answer::Fetched(fetched) => {
                 cache.counters.miss();
+                self.note_access(&key.0, &fetched.digest);
                 Ok(Some(PulledManifest::current(fetched)))
             }
             Answer::Missing if !source.settings.keeps_removed_tags => Ok(None),
-            Answer::Missing => Ok(Some(self.copy(source, stored, because(REMOVED)))),
+            Answer::Missing => Ok(Some(self.copy(source, &key.0, stored, because(REMOVED)))),
             Answer::Failed(error) => {
                 let why = because(&error.to_string());
-                Ok(Some(self.copy(source, stored, why)))
+                Ok(Some(self.copy(source, &key.0, stored, why)))
             }
         }
     }
@@ -248,7 +264,10 @@ impl Registry {
         let flight = cache.questions.join(&key, &cache.tasks, || self.question(source, key.clone(), None));
         cache.counters.miss();
         match timeout_at(deadline, flight.answer()).await {
-            Ok(Some(Answer::Fetched(fetched))) => Ok(Some(PulledManifest::current(fetched))),
+            Ok(Some(Answer::Fetched(fetched))) => {
+                self.note_access(repository, &fetched.digest);
+                Ok(Some(PulledManifest::current(fetched)))
+            }
             // Pushed in this very moment.
             Ok(Some(Answer::Same)) => {
                 Ok(self.stored_manifest(repository, reference).await?.map(PulledManifest::current))
@@ -309,12 +328,20 @@ impl Registry {
         }
     }
 
-    fn hit(&self, stored: Arc<StoredManifest>) -> PulledManifest {
+    fn hit(&self, repository: &RepoName, stored: Arc<StoredManifest>) -> PulledManifest {
+        self.note_access(repository, &stored.digest);
         self.inner.cache.counters.hit(stored.bytes.len() as u64);
         PulledManifest::current(stored)
     }
 
-    fn copy(&self, source: &UpstreamRepository, stored: Arc<StoredManifest>, why: WhyCopy) -> PulledManifest {
+    fn copy(
+        &self,
+        source: &UpstreamRepository,
+        repository: &RepoName,
+        stored: Arc<StoredManifest>,
+        why: WhyCopy,
+    ) -> PulledManifest {
+        self.note_access(repository, &stored.digest);
         let counters = &self.inner.cache.counters;
         counters.hit(stored.bytes.len() as u64);
         counters.stale();

@@ -6,6 +6,10 @@
 )]
 
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
+mod evict;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod fills;
@@ -17,5 +21,7 @@ mod matrix;
 mod origin;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod warm;
 #[cfg(test)]
 mod world;

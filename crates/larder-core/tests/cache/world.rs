@@ -37,6 +37,10 @@ pub(crate) struct Image {
 }
 
 pub(crate) fn open(root: &Path) -> Registry {
+    open_in(root, Environment::system())
+}
+
+pub(crate) fn open_in(root: &Path, environment: Environment) -> Registry {
     let upload_purging = UploadPurging {
         enabled: false,
         age: Duration::from_secs(3600),
@@ -46,7 +50,7 @@ pub(crate) fn open(root: &Path) -> Registry {
     let collection =
         Collection { enabled: true, grace: Duration::ZERO, unreferenced: Duration::from_secs(24 * 3600) };
     let settings = Settings { deletes: true, read_only: false, upload_purging, collection };
-    Registry::open(root, settings, Environment::system()).unwrap()
+    Registry::open(root, settings, environment).unwrap()
 }
 
 /// Tags are asked about at every pull, unless a test says otherwise.

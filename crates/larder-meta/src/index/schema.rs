@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 /// Changes whenever the tables do; an index of another version is thrown away and built again.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How long a connection waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(30);
@@ -65,10 +65,19 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX blobs_by_target ON blobs (target) WHERE target IS NOT NULL;
     CREATE INDEX blobs_by_repository ON blobs (repository, digest);
+
+    -- The one thing here that no file says: when what was fetched from an upstream was last asked for, in seconds since
+    -- 1970. Lost with the index, all counts as last asked for when it was fetched.
+    CREATE TABLE accesses (
+        repository INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        accessed INTEGER NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
 ";
 
 /// Every table with a `repository` column.
-pub(super) const TABLES_OF_A_REPOSITORY: [&str; 4] = ["tags", "manifests", "edges", "blobs"];
+pub(super) const TABLES_OF_A_REPOSITORY: [&str; 5] = ["tags", "manifests", "edges", "blobs", "accesses"];
 
 /// Everything that the index says, without numbers that depend on the order of events.
 pub(super) const SNAPSHOT: [&str; 5] = [

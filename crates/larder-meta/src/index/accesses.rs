@@ -1,0 +1,52 @@
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use larder_oci::{Digest, RepoName};
+use rusqlite::params;
+
+use super::Index;
+use super::rows::{blob_of, digest_column};
+use crate::copies::AccessTime;
+use crate::error::MetaError;
+
+impl Index {
+    pub(crate) fn note_accesses(&self, accesses: &[AccessTime]) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            // No repository begins to exist by being asked.
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO accesses (repository, digest, accessed)
+                 SELECT id, ?2, ?3 FROM repositories WHERE name = ?1
+                 ON CONFLICT DO UPDATE SET accessed = max(accessed, excluded.accessed)",
+            )?;
+            for access in accesses {
+                let seconds = access.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+                insert.execute(params![access.repository.as_str(), blob_of(&access.digest), seconds])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// When what of a repository was last asked for, in seconds since 1970.
+    pub(crate) fn accesses(&self, repository: &RepoName) -> Result<HashMap<Digest, i64>, MetaError> {
+        let rows = self.rows(
+            "SELECT digest, accessed FROM accesses JOIN repositories ON id = repository WHERE name = ?1",
+            [repository.as_str()],
+            |row| Ok((digest_column(row, 0)?, row.get(1)?)),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Forgets when these were last asked for: they are gone.
+    pub(crate) fn forget_accesses(&self, repository: &RepoName, digests: &[Digest]) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let mut delete = transaction.prepare_cached(
+                "DELETE FROM accesses WHERE digest = ?2
+                 AND repository = (SELECT id FROM repositories WHERE name = ?1)",
+            )?;
+            digests.iter().try_for_each(|digest| {
+                delete.execute(params![repository.as_str(), blob_of(digest)]).map(|_| ())
+            })
+        })
+    }
+}
