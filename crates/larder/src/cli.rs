@@ -43,6 +43,17 @@ pub(crate) enum Command {
     /// Find out why a registry doesn't work from here: replay what clients do, and say at which hop it fails, why, and
     /// what to do.
     Doctor(crate::doctor::Arguments),
+    /// Write the files of a registry for a house or a small team: configuration, service, compose file, first user.
+    Init(crate::init::Arguments),
+    /// Show a running Larder on one screen: repositories, cache, upstreams, problems.
+    Status(crate::status::Arguments),
+    /// Print what a shell needs to complete commands and options.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands.
+    Man(crate::documents::Man),
     /// Show what a running Larder refused lately, and why; or who pulls from it.
     Problems(crate::problems::Arguments),
     /// Compare the mirrors of an upstream.

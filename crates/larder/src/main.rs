@@ -20,7 +20,11 @@ mod healthcheck;
 mod space;
 mod doctor;
 mod setup;
+mod init;
+mod ask;
+mod status;
 mod problems;
+mod documents;
 mod mirror;
 
 use clap::Parser;
@@ -80,6 +84,10 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Cache(command) => cache::run(&command),
         Command::Warm(arguments) => cache::warm(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments, &mut std::io::stdout()),
+        Command::Status(arguments) => status::run(&arguments, &mut std::io::stdout()),
+        Command::Completions { shell } => Ok(documents::completions(shell, &mut std::io::stdout())),
+        Command::Man(arguments) => documents::man(&arguments, &mut std::io::stdout()),
         Command::Problems(arguments) => problems::run(&arguments, &mut std::io::stdout()),
         Command::Mirror(command) => mirror::run(&command, &mut std::io::stdout()),
         Command::Client(arguments) => setup::client(&arguments, &mut std::io::stdout()),

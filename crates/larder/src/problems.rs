@@ -2,25 +2,18 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use larder_doctor::{Login, Machine, Password, Target, fetch};
 use serde_json::Value;
+
+use crate::ask::Asked;
 
 /// `larder problems`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    /// The registry: registry.lan:5000.
-    #[arg(default_value = "localhost:5000")]
-    registry: String,
-    /// Who may administer it; else the login that docker or podman has for it.
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Read the password from this file; a line break at its end doesn't count.
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
     /// List who pulled, when, and from which upstream, instead.
     #[arg(long)]
     clients: bool,
@@ -31,42 +24,17 @@ pub(crate) struct Arguments {
 
 /// Asks, and prints. The exit code is 1 when there are problems.
 pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
-    let target: Target = arguments.registry.parse()?;
-    let login = login(arguments, &target)?;
     let path = if arguments.clients { "/api/v1/clients" } else { "/api/v1/problems" };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let fetched = runtime.block_on(fetch(&target, path, login.as_ref()))?;
-    if fetched.status != 200 {
-        let words = match fetched.status {
-            401 => "it wants a user and a password: --user",
-            403 => "this user may not administer it",
-            404 => "it is no Larder that keeps a list of problems",
-            _ => fetched.body.trim(),
-        };
-        return Err(format!("{}: {words}", target.authority()).into());
-    }
+    let answer = arguments.asked.asker()?.json(path)?;
     if arguments.json {
-        write!(out, "{}", fetched.body)?;
+        writeln!(out, "{answer:#}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let answer: Value = serde_json::from_str(&fetched.body)?;
     if arguments.clients {
         clients(&answer, out)?;
         return Ok(ExitCode::SUCCESS);
     }
     Ok(if problems(&answer, out)? { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn login(arguments: &Arguments, target: &Target) -> Result<Option<Login>, Box<dyn Error>> {
-    let Some(user) = &arguments.user else { return Ok(Machine::here().login(&target.authority())) };
-    let password = match &arguments.password_file {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
-        }
-        None => rpassword::prompt_password(format!("Password of {user}: "))?,
-    };
-    let password = Password::new(password.trim_end_matches(['\r', '\n']));
-    Ok(Some(Login { user: user.clone(), password, source: "--user".to_owned() }))
 }
 
 fn text<'a>(entry: &'a Value, name: &str) -> &'a str {
