@@ -3,7 +3,6 @@
 //! Refusals of one kind for one client are one problem with a count. Ordinary ones are none: the challenge that begins every
 //! login, the HEAD that asks whether a layer is there.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -12,12 +11,11 @@ use std::time::SystemTime;
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
-use larder_auth::{Denied, Identity, Refusal, Remedy};
+use larder_auth::Refusal;
 use larder_core::RegistryError;
-use larder_oci::{Action, RepoName, Resource};
+use larder_oci::RepoName;
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
 use crate::request::{Answer, Call, Failure};
 use crate::respond;
 use crate::route::Route;
@@ -215,38 +213,14 @@ fn shortened(text: &str) -> String {
 impl Call {
     /// `GET /api/v1/problems`
     pub(crate) async fn problems(&self) -> Answer {
-        self.may_see_problems().await?;
+        self.may_administer().await?;
         Ok(respond::json(StatusCode::OK, &self.app.problems.to_json()))
     }
 
     /// `GET /api/v1/clients`
     pub(crate) async fn clients(&self) -> Answer {
-        self.may_see_problems().await?;
+        self.may_administer().await?;
         Ok(respond::json(StatusCode::OK, &self.app.problems.clients_json()))
-    }
-
-    /// Who pulls and who is refused is told to whoever may administer every repository, and comes with his password: a token
-    /// or a key is for pulling and pushing.
-    async fn may_see_problems(&self) -> Result<(), Failure> {
-        let identity = self.identify().await?;
-        let denied = |remedy, reason| Denied { remedy, needed: None, rule: None, reason };
-        if matches!(identity, Identity::Token(_) | Identity::Key(_)) {
-            let reason = "this takes a user and his password: neither a token nor a key is enough";
-            return Err(denied(Remedy::LogIn, Cow::Borrowed(reason)).into());
-        }
-        let everything = Resource::Repository(
-            "larder/problems"
-                .parse()
-                .map_err(|_| ApiError::internal(StatusCode::INTERNAL_SERVER_ERROR, &self.id()))?,
-        );
-        let actor = identity.actor();
-        let decision = self.app.gate.policy().decide(&actor, Action::Admin, &everything);
-        if decision.allowed {
-            return Ok(());
-        }
-        let remedy = if identity == Identity::Anonymous { Remedy::LogIn } else { Remedy::Nothing };
-        let reason = format!("{actor} may not administer every repository, which this takes");
-        Err(denied(remedy, Cow::Owned(reason)).into())
     }
 
     /// Remembers what an operator should hear of.
