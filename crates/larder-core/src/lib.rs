@@ -25,6 +25,8 @@ mod delete;
 mod collect;
 mod discover;
 mod maintenance;
+mod verify;
+pub mod backup;
 mod upstream;
 mod upstreams;
 mod cache;
@@ -51,4 +53,8 @@ pub use upstream::{
 };
 pub use upstreams::{
     Freshness, FreshnessRule, TagPattern, UpstreamPlace, UpstreamRepository, UpstreamSettings, Upstreams,
+};
+pub use verify::{
+    BrokenFound, ContentLost, DamagedBlob, FaultFound, LackFound, OfflinePass, PASS_FILE, Pass, Place,
+    REQUEST_FILE, Stage, VerifyCounters, VerifyReport, VerifySchedule,
 };

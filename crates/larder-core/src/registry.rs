@@ -15,6 +15,7 @@ use crate::maintenance::UploadPurging;
 use crate::recent::Recent;
 use crate::upload::Sessions;
 use crate::upstreams::Upstreams;
+use crate::verify::Verification;
 
 /// The registry. Cheap to clone: all clones are one, told apart only by whom they report to.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) sessions: Sessions,
     pub(crate) recent: Recent,
     pub(crate) collector: Collector,
+    pub(crate) verification: Verification,
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
     index_questions: Arc<Semaphore>,
     pub(crate) settings: Settings,
@@ -103,6 +105,7 @@ impl Registry {
             sessions,
             recent,
             collector,
+            verification: Verification::default(),
             index_questions,
             deletes: settings.deletes.into(),
             read_only: settings.read_only.into(),

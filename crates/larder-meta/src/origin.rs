@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use larder_oci::{Algorithm, Digest, Manifest, RepoName, Tag};
-use larder_storage::{Stat, Verified};
+use larder_storage::{Disk, Stat, Verified};
 
 use crate::error::MetaError;
 use crate::index::TagRow;
@@ -253,6 +253,13 @@ enum Current {
 
 fn mark_of(link: &Stat) -> String {
     link.modified_nanoseconds.to_string()
+}
+
+/// Whether a link is a copy of an upstream's.
+pub(crate) fn is_copy(disk: &Disk, link: &Path, mark: &Path) -> Result<bool, MetaError> {
+    let Some(stat) = disk.stat(link)? else { return Ok(false) };
+    let marked = disk.read(mark, LONGEST_MARK)?;
+    Ok(marked.is_some_and(|mark| cached_since(&mark, &stat).is_some()))
 }
 
 /// The mark's word, if it is about this link. Archives often keep whole seconds only.

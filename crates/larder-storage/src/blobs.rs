@@ -16,7 +16,7 @@ const BLOBS: &str = "docker/registry/v2/blobs";
 /// Published content never changes: a file is replaced by one with the same bytes or it is removed.
 #[derive(Clone)]
 pub struct Blobs {
-    disk: Arc<Disk>,
+    pub(crate) disk: Arc<Disk>,
 }
 
 /// Proof that the store holds content that hashes to this digest: it was hashed on its way to where
@@ -147,7 +147,7 @@ fn may_be(digest: &Digest, size: u64) -> bool {
     size > 0 || *digest == Digest::of(digest.algorithm(), b"")
 }
 
-fn data_path(digest: &Digest) -> PathBuf {
+pub(crate) fn data_path(digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     let shard = hex.get(..2).unwrap_or_default();
     Path::new(BLOBS).join(digest.algorithm().as_str()).join(shard).join(&hex).join("data")

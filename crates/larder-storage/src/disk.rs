@@ -3,7 +3,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::directory_syncs::DirectorySyncs;
@@ -22,8 +22,10 @@ pub struct Disk {
     /// Directories of which this process knows that they and their names are on disk.
     durable: Mutex<BTreeSet<PathBuf>>,
     hook: Option<Arc<dyn DiskHook>>,
-    /// Unlocks when dropped.
-    _lock: File,
+    /// Shared by whoever puts a file in its place; excluded while one is looked at and moved aside.
+    pub(crate) placing: RwLock<()>,
+    /// Unlocks when dropped. Without it nothing may be changed.
+    lock: Option<File>,
 }
 
 /// What is known of a file or directory without reading it.
@@ -58,15 +60,14 @@ impl Disk {
     pub fn open_with(root: &Path, hook: Option<Arc<dyn DiskHook>>) -> Result<Disk, StorageError> {
         root::create(root)?;
         let lock = root::lock(root)?;
-        let disk = Disk {
-            root: root.to_owned(),
-            syncs: DirectorySyncs::default(),
-            durable: Mutex::default(),
-            hook,
-            _lock: lock,
-        };
+        let disk = Disk::over(root, hook, Some(lock));
         disk.empty_staging()?;
         Ok(disk)
+    }
+
+    pub(crate) fn over(root: &Path, hook: Option<Arc<dyn DiskHook>>, lock: Option<File>) -> Disk {
+        let (syncs, durable, placing) = (DirectorySyncs::default(), Mutex::default(), RwLock::default());
+        Disk { root: root.to_owned(), syncs, durable, hook, placing, lock }
     }
 
     /// The data directory itself.
@@ -183,6 +184,7 @@ impl Disk {
 
     /// Renames a file to its place, whose directory is created durably.
     fn place(&self, from: &Path, path: &Path) -> Result<(), StorageError> {
+        let _placing = self.placing.read().unwrap_or_else(PoisonError::into_inner);
         let parent = path.parent().unwrap_or(Path::new(""));
         match self.create_directory(parent).and_then(|()| self.rename(from, path)) {
             Err(StorageError::Io { source, .. }) if is_absence(&source) => {
@@ -272,14 +274,6 @@ impl Disk {
         self.make_directory(path)
     }
 
-    /// Writes and removes a byte: whether the data directory can be written right now.
-    pub fn probe(&self) -> Result<(), StorageError> {
-        let path = self.staging_path();
-        // A full disk refuses the byte and has taken the file's name: don't add one at each probe.
-        self.put_volatile(&path, b".").inspect_err(|_| self.discard(&path))?;
-        self.unlink(&path).map(|_| ())
-    }
-
     // The steps. Each announces itself to the hook.
 
     pub(crate) fn create_file(&self, path: &Path) -> Result<File, StorageError> {
@@ -341,7 +335,7 @@ impl Disk {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that renames")]
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
         let (from, to) = (self.root.join(from), self.root.join(to));
         let failed = |source| StorageError::io(DiskOperation::Rename, &to, source);
         self.announce(Mutation::Rename { from: &from, to: &to }).map_err(failed)?;
@@ -431,7 +425,7 @@ impl Disk {
         let _ = self.unlink(path);
     }
 
-    fn staging_path(&self) -> PathBuf {
+    pub(crate) fn staging_path(&self) -> PathBuf {
         Path::new(STAGING).join(format!("{:032x}", rand::random::<u128>()))
     }
 
@@ -466,6 +460,9 @@ impl Disk {
     }
 
     fn announce(&self, mutation: Mutation<'_>) -> io::Result<usize> {
+        if self.lock.is_none() {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         self.hook.as_ref().map_or(Ok(usize::MAX), |hook| hook.before(mutation))
     }
 

@@ -35,6 +35,13 @@ pub(crate) enum Command {
     /// Explain the configuration.
     #[command(subcommand)]
     Config(Config),
+    /// Look at everything that is stored: hash every blob again, check every link; exits with 0 when all is well.
+    Verify(Verify),
+    /// Back up a data directory, while a server works on it or not.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Backup(Backup),
+    /// Make a data directory from a backup.
+    Restore(Restore),
     /// Ask a running Larder whether it is well; the exit code is the answer.
     Healthcheck {
         /// Its address, such as http://localhost:5000, or the config.yml that it was started with; the local one when left out.
@@ -133,6 +140,81 @@ pub(crate) struct GarbageCollect {
     /// Further arguments, which registry:2 takes and doesn't look at.
     #[arg(hide = true)]
     pub(crate) ignored: Vec<OsString>,
+}
+
+/// Which data directory is meant.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DataPlace {
+    /// The data directory; else the one that a start would use.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The config.yml that says where the data is; else the one that a start would use.
+    #[arg(long, value_name = "CONFIG", conflicts_with = "data")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// `larder verify`
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) place: DataPlace,
+    /// Move damaged blobs away, mend links where the files say what they meant, and build the index anew. A running
+    /// server does it when asked by this; without, nothing is changed and no lock is needed.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write down in this file how far the look is, and go on from there when it was interrupted. (--repair does so by
+    /// itself, in the data directory.)
+    #[arg(long, value_name = "FILE", conflicts_with = "repair")]
+    pub(crate) resume: Option<PathBuf>,
+}
+
+/// `larder backup`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backup {
+    /// The directory for backups, which may hold some already; or `-` to write one archive to standard output.
+    #[arg(required = true, value_name = "DEST")]
+    pub(crate) destination: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: DataPlace,
+    /// Afterwards keep this many snapshots, and remove older ones with what only they need.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
+    #[command(subcommand)]
+    pub(crate) command: Option<BackupCommand>,
+}
+
+/// `larder backup verify` and `larder backup list`
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Hash every blob of a backup and look whether every snapshot has what it needs; exits with 0 when all is well.
+    Verify {
+        /// The directory of backups.
+        #[arg(value_name = "DEST")]
+        destination: PathBuf,
+    },
+    /// List the snapshots of a backup, oldest first.
+    List {
+        /// The directory of backups.
+        #[arg(value_name = "DEST")]
+        destination: PathBuf,
+    },
+}
+
+/// `larder restore`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Restore {
+    /// A directory of backups, an archive that `larder backup -` or tar has made, or `-` for one on standard input.
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: PathBuf,
+    /// The new data directory; it must be empty or absent.
+    #[arg(value_name = "DATA_DIR")]
+    pub(crate) data: PathBuf,
+    /// The snapshot, as `larder backup list` names it; else the newest.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) snapshot: Option<String>,
 }
 
 /// `larder config`

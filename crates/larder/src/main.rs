@@ -14,6 +14,10 @@ mod upstreams;
 mod cache;
 mod config;
 mod explain;
+mod data_place;
+mod progress;
+mod verify;
+mod backup;
 mod users;
 mod keys;
 mod healthcheck;
@@ -77,6 +81,13 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::Access(command) => {
             access::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
+        }
+        Command::Backup(command) => {
+            backup::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
+        }
+        Command::Restore(command) => backup::restore(&command, &mut std::io::stdout()),
+        Command::Verify(command) => {
+            verify::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::Healthcheck { url } => {
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)

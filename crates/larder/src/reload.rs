@@ -222,9 +222,11 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         catalog_max_entries: _,
         tags_max: _,
     } = new;
-    let Storage { root_directory, delete_enabled: _, upload_purging, collection, read_only: _ } = storage;
+    let Storage { root_directory, delete_enabled: _, upload_purging, collection, read_only: _, verify } =
+        storage;
     keep("storage.filesystem.rootdirectory", &old.storage.root_directory, root_directory, &mut kept);
     keep("storage.maintenance.uploadpurging", &old.storage.upload_purging, upload_purging, &mut kept);
+    keep("storage.maintenance.verify", &old.storage.verify, verify, &mut kept);
     keep("storage.maintenance.gc", &old.storage.collection, collection, &mut kept);
     let Http {
         addr,

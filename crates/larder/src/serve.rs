@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use larder_auth::{AuthMode, Clock, ExternalTokens, Gate, Mode, Passwords, Policy, Users};
-use larder_core::{Registry, Settings, UploadPurging};
+use larder_core::{Registry, Settings, UploadPurging, VerifySchedule};
 use larder_notify::Notifications;
 use larder_server::{
     AccessLog, App, Audit, BoundServer, Check, ClientCertificates, Debug, DebugServer, Health, Metrics,
@@ -29,7 +29,7 @@ use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
-use crate::{control, first_start, keys, notify, telemetry, upstreams};
+use crate::{control, data_place, first_start, keys, notify, telemetry, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -103,6 +103,7 @@ async fn run(
 ) -> Result<(), Box<dyn Error>> {
     let config = &told.config;
     let root = &std::path::absolute(&config.storage.root_directory)?;
+    data_place::refuse_half_restored(root)?;
     warn_of_adoption(config, root);
     let disk = Arc::new(Disk::open(root)?);
     let notifications = notify::open(config, &disk)?;
@@ -148,6 +149,14 @@ async fn run(
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }
     });
+    let verifying = tokio::spawn({
+        let (registry, stop) = (registry.clone(), stop.clone());
+        let schedule = VerifySchedule {
+            every: config.storage.verify.every,
+            most_per_second: config.storage.verify.bytes_per_second,
+        };
+        async move { registry.verify_regularly(schedule, stop).await }
+    });
     tokio::spawn(Arc::clone(&health).watch(checks(config, &registry), stop.clone()));
     if let Some(server) = debug_server {
         tokio::spawn(server.serve(Debug { health, metrics }, stop.clone()));
@@ -182,6 +191,7 @@ async fn run(
     // Not before: requests that were let end may still read what is arriving.
     registry_at_end.stop_fetching().await;
     maintenance.await?;
+    verifying.await?;
     all_answered.cancel();
     uses.await?;
     if let Some(delivery) = delivery {

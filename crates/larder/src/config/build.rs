@@ -30,6 +30,7 @@ mod health;
 mod serving;
 mod token;
 mod upstreams;
+mod verify;
 
 /// registry:2's port, which its shipped configuration names.
 const DEFAULT_PORT: u16 = 5000;
@@ -151,6 +152,7 @@ impl<'a> Reader<'a> {
             upload_purging: self.upload_purging(),
             collection: self.collection(),
             read_only: self.boolean("storage.maintenance.readonly.enabled", false),
+            verify: self.verify(),
         }
     }
 

@@ -47,6 +47,17 @@ pub(crate) struct Storage {
     pub(crate) collection: Collection,
     /// Whether every write is refused.
     pub(crate) read_only: bool,
+    /// How often all that is stored is looked at, and how fast.
+    pub(crate) verify: Verify,
+}
+
+/// `storage.maintenance.verify`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verify {
+    /// The time that one look at everything takes; zero for never.
+    pub(crate) every: Duration,
+    /// The most bytes that are read in a second; at least 1.
+    pub(crate) bytes_per_second: u64,
 }
 
 /// `storage.maintenance.uploadpurging`

@@ -67,11 +67,6 @@ const ROWS: &[(&str, &str, &str)] = &[
         "storage: filesystem",
         "storage: {filesystem: , maintenance: {gc: {unreferenced: 1h}}}",
     ),
-    (
-        "storage.maintenance.readonly.enabled",
-        "storage: filesystem",
-        "storage: {filesystem: , maintenance: {readonly: {enabled: true}}}",
-    ),
     ("storage.delete.enabled", "storage: filesystem", "storage: {filesystem: , delete: {enabled: true}}"),
     (
         "auth.htpasswd.realm",
@@ -275,7 +270,8 @@ const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, cli
 fn every_key_that_works_changes_the_configuration() {
     let rows = || {
         let here = ROWS.iter().chain(super::notifications::tests::ROWS);
-        here.chain(super::upstreams::tests::ROWS)
+        here.chain(super::verify::tests::ROWS)
+            .chain(super::upstreams::tests::ROWS)
             .chain(super::audit::tests::ROWS)
             .chain(super::token::tests::ROWS)
             .chain(super::serving::tests::ROWS)
@@ -314,6 +310,7 @@ fn defaults_of_a_file_that_says_little() {
                     unreferenced: seconds(168 * 3600),
                 },
                 read_only: false,
+                verify: crate::config::Verify { every: seconds(720 * 3600), bytes_per_second: 32 << 20 },
             },
             http: Http {
                 addr: ListenAddress { host: String::new(), port: 5000 },

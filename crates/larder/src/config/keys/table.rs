@@ -27,6 +27,7 @@ use super::{
 
 mod top;
 mod storage;
+mod verify;
 mod auth;
 mod access;
 mod audit;
@@ -43,6 +44,7 @@ mod rest;
 pub(super) const KEYS: &[&[Key]] = &[
     top::KEYS,
     storage::KEYS,
+    verify::KEYS,
     storage::DRIVERS,
     auth::KEYS,
     access::KEYS,

@@ -1,0 +1,45 @@
+//! Which data directory a command means.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use larder_core::RegistryError;
+use larder_core::backup::RESTORING;
+
+use crate::cli::DataPlace;
+use crate::config::{self, Environment, Source};
+
+/// The data directory that is meant: the one that is named, or the one that a start would use.
+///
+/// # Errors
+/// A configuration that a start would refuse as well, or none that says where data lies.
+pub(crate) fn root(
+    place: &DataPlace,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(data) = &place.data {
+        return Ok(std::path::absolute(data)?);
+    }
+    let source = Source::choose(place.config.as_deref(), None, environment, may_use_system_directory)?;
+    Ok(std::path::absolute(config::load(&source, environment)?.config.storage.root_directory)?)
+}
+
+/// Whether another process works on the directory.
+pub(crate) fn is_locked(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Meta(error)
+            if matches!(error, larder_core::MetaError::Storage(larder_storage::StorageError::Locked { .. }))
+    )
+}
+
+/// What a restore hasn't finished would be served as if it were all there is.
+pub(crate) fn refuse_half_restored(root: &Path) -> Result<(), Box<dyn Error>> {
+    if root.join(RESTORING).try_exists()? {
+        return Err(
+            format!("a restore into {} has not ended: run it again, and it goes on", root.display()).into()
+        );
+    }
+    Ok(())
+}
