@@ -67,7 +67,7 @@ pub struct Gate {
 enum Method {
     Open,
     Basic { realm: String, passwords: Arc<Passwords>, keys: Arc<Keys> },
-    Token(TokenEndpoint),
+    Token(Box<TokenEndpoint>),
     External(Box<ExternalTokens>),
 }
 
@@ -85,7 +85,7 @@ impl Gate {
                 let policy = CurrentPolicy::from(Policy::new(mode));
                 let tokens = Tokens::new(service, key, Arc::clone(&clock));
                 let endpoint = TokenEndpoint::new(tokens, passwords, policy.clone(), Arc::clone(&clock));
-                Gate { method: Method::Token(endpoint), policy, clock }
+                Gate { method: Method::Token(Box::new(endpoint)), policy, clock }
             }
             AuthMode::External(tokens) => {
                 Gate { method: Method::External(tokens), policy: Policy::new(Mode::ByToken).into(), clock }
@@ -99,7 +99,7 @@ impl Gate {
         let method = match self.method {
             Method::Open => Method::Open,
             Method::Basic { realm, passwords, .. } => Method::Basic { realm, passwords, keys },
-            Method::Token(endpoint) => Method::Token(endpoint.with_keys(keys)),
+            Method::Token(endpoint) => Method::Token(Box::new(endpoint.with_keys(keys))),
             Method::External(tokens) => Method::External(tokens),
         };
         Gate { method, ..self }
@@ -109,7 +109,7 @@ impl Gate {
     /// signs. Without a token endpoint nothing changes.
     pub fn with_other_services(self, names: Vec<String>, key: ServiceKey) -> Gate {
         let method = match self.method {
-            Method::Token(endpoint) => Method::Token(endpoint.with_other_services(names, key)),
+            Method::Token(endpoint) => Method::Token(Box::new(endpoint.with_other_services(names, key))),
             method @ (Method::Open | Method::Basic { .. } | Method::External(_)) => method,
         };
         Gate { method, ..self }
