@@ -20,7 +20,7 @@ use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Stor
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
-use crate::upstreams::Remotes;
+use crate::upstreams::{self, Remotes};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -173,6 +173,7 @@ impl Reloader {
             tracing::error!(%error, "the upstreams are not taken up; those from before stay in force");
             new.upstreams.clone_from(&self.told.config.upstreams);
         }
+        self.handles.registry.set_cache_limits(upstreams::cache_limits(&new));
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
         self.handles.app.set_options(serve::options(
@@ -218,6 +219,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         log,
         notifications,
         upstreams: _,
+        cache: _,
         health,
         catalog_max_entries: _,
         tags_max: _,

@@ -110,6 +110,7 @@ async fn run(
     let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
     let remotes = Remotes::default();
     remotes.take_up(config, &registry)?;
+    registry.set_cache_limits(upstreams::cache_limits(config));
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let keys = keys::open(config)?;

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use larder_core::{Registry, UpstreamPlace, Upstreams};
+use larder_core::{CacheLimits, Keep, Registry, UpstreamPlace, Upstreams};
+use larder_oci::RepositoryPattern;
 use larder_server::{
     AccountReport, BoundServer, Door, ServeError, Tls, UpstreamReport, UpstreamReports, UrlReport,
 };
 use larder_upstream::{RemoteRegistry, TransportError, UrlSnapshot};
 
-use crate::config::{Config, Upstream};
+use crate::config::{CacheBounds, Config, Upstream};
 
 /// The upstreams in force, to report on them. All clones are one.
 #[derive(Clone, Default)]
@@ -18,6 +19,18 @@ struct Remote {
     prefix: Option<String>,
     offline: bool,
     registry: Arc<RemoteRegistry>,
+}
+
+/// How much of what was fetched is kept.
+pub(crate) fn cache_limits(config: &Config) -> CacheLimits {
+    let CacheBounds { unused_for, max_bytes, min_free_bytes, keep: patterns } = &config.cache;
+    let keep = |repositories: &RepositoryPattern| Keep { repositories: repositories.clone(), tags: None };
+    CacheLimits {
+        unused_for: *unused_for,
+        max_size: *max_bytes,
+        min_free: *min_free_bytes,
+        keep: patterns.iter().map(keep).collect(),
+    }
 }
 
 impl Remotes {

@@ -26,6 +26,7 @@ use std::{
 };
 
 mod audit;
+mod cache;
 mod health;
 mod serving;
 mod token;
@@ -66,6 +67,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         log: reader.log(),
         notifications: reader.notifications(),
         upstreams: reader.upstreams(),
+        cache: reader.cache(),
         health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) notifications: Option<Notifications>,
     /// The registries that are fetched from, each with a name and a prefix of its own.
     pub(crate) upstreams: Vec<Upstream>,
+    /// `cache`, and `proxy.ttl`
+    pub(crate) cache: CacheBounds,
     /// What has to be well for requests to be answered.
     pub(crate) health: Vec<HealthCheck>,
     /// The most repositories that one page of the catalog may hold; at least 1.
@@ -49,6 +51,19 @@ pub(crate) struct Storage {
     pub(crate) read_only: bool,
     /// How often all that is stored is looked at, and how fast.
     pub(crate) verify: Verify,
+}
+
+/// `cache`: how much of what was fetched from upstreams is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheBounds {
+    /// How long after it was last asked for; `None`: for ever.
+    pub(crate) unused_for: Option<Duration>,
+    /// How many bytes of it; `None`: as many as there is room for.
+    pub(crate) max_bytes: Option<u64>,
+    /// How many bytes are left free beside it.
+    pub(crate) min_free_bytes: Option<u64>,
+    /// The repositories whose images stay.
+    pub(crate) keep: Vec<larder_oci::RepositoryPattern>,
 }
 
 /// `storage.maintenance.verify`

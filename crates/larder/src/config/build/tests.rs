@@ -273,6 +273,7 @@ fn every_key_that_works_changes_the_configuration() {
         here.chain(super::verify::tests::ROWS)
             .chain(super::upstreams::tests::ROWS)
             .chain(super::audit::tests::ROWS)
+            .chain(super::cache::tests::ROWS)
             .chain(super::token::tests::ROWS)
             .chain(super::serving::tests::ROWS)
     };
@@ -334,6 +335,7 @@ fn defaults_of_a_file_that_says_little() {
                 fields: Vec::new(),
                 access_log_disabled: false,
             },
+            cache: super::cache::tests::unbounded_for_a_week(),
             upstreams: Vec::new(),
             notifications: None,
             health: Vec::new(),

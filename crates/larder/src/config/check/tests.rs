@@ -122,7 +122,7 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
             "http: {secret: x, relativeurls: true}",
             vec!["\"http.secret\" has no effect, and needs none.", "\"http.relativeurls\" has no effect"],
         ),
-        ("proxy: {ttl: 1h, password: ''}", vec!["\"proxy.ttl\" "]),
+        ("proxy: {ttl: 1h, password: ''}", vec![]),
         ("proxy: {cachewritetimeout: 1h}", vec!["\"proxy.cachewritetimeout\" has no effect"]),
         // What would be a lie to ignore.
         ("proxy: {remoteurl: ''}", vec![]),

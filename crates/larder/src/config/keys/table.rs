@@ -37,6 +37,7 @@ mod notifications;
 mod redis;
 mod health;
 mod proxy;
+mod cache;
 mod upstreams;
 mod rest;
 
@@ -57,6 +58,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     health::KEYS,
     proxy::KEYS,
     upstreams::KEYS,
+    cache::KEYS,
     rest::KEYS,
 ];
 

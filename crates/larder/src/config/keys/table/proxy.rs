@@ -3,11 +3,10 @@
 use super::super::{
     Key,
     Kind::*,
-    Status::{self, Ignored, Unneeded, Works},
+    Status::{self, Unneeded, Works},
 };
 use super::key;
 
-const NO_TTL: Status = Ignored("What was fetched is kept for ever.");
 const NO_TIMEOUT: Status = Unneeded("Storing what was fetched waits for nobody, and nobody for it.");
 
 #[rustfmt::skip]
@@ -19,6 +18,6 @@ pub(super) const KEYS: &[Key] = &[
     key("proxy.exec", Section, Works, "", "A program that knows user and password, instead of these two."),
     key("proxy.exec.command", Text, Works, "", "The program: a docker credential helper, run with `get` and the host on its standard input."),
     key("proxy.exec.lifetime", Duration, Works, "", "How long its answer counts; left out for ever, with `0s` for one use."),
-    key("proxy.ttl", Duration, NO_TTL, "", "How long what was fetched is kept after it was last pulled."),
+    key("proxy.ttl", Duration, Works, "168h", "How long what was fetched, from any upstream, is kept after it was last pulled; `0s` for ever. Tags, manifests and layers go together; what another image needs stays, and so does what was pushed."),
     key("proxy.cachewritetimeout", Duration, NO_TIMEOUT, "", "How long storing what was fetched may take."),
 ];

@@ -1,0 +1,48 @@
+//! `cache` and `proxy.ttl`: how much of what was fetched is kept.
+
+use std::time::Duration;
+
+use super::super::typed::CacheBounds;
+use super::Reader;
+
+/// As long as registry:2.
+const UNUSED_FOR: Duration = Duration::from_secs(168 * 3600);
+
+impl Reader<'_> {
+    pub(super) fn cache(&mut self) -> CacheBounds {
+        const KEEP: &str = "cache.keep";
+        // registry:2 keeps for ever what it is told to keep for no time.
+        let unused_for = self.duration("proxy.ttl", UNUSED_FOR);
+        let mut keep = Vec::new();
+        for value in self.set_value(KEEP).map(|value| value.items()).unwrap_or_default() {
+            match value.scalar().map(str::parse) {
+                Some(Ok(pattern)) => keep.push(pattern),
+                Some(Err(error)) => {
+                    self.invalid(KEEP, &value.origin, format!("holds what is no pattern: {error}"));
+                }
+                None => {}
+            }
+        }
+        CacheBounds {
+            unused_for: (unused_for > Duration::ZERO).then_some(unused_for),
+            max_bytes: self.bound_in_bytes("cache.maxbytes"),
+            min_free_bytes: self.bound_in_bytes("cache.minfreebytes"),
+            keep,
+        }
+    }
+
+    /// A number of bytes; nothing, and 0, mean none.
+    fn bound_in_bytes(&mut self, key: &str) -> Option<u64> {
+        let (number, origin) = self.integer(key)?;
+        match u64::try_from(number) {
+            Ok(number) => (number > 0).then_some(number),
+            Err(_) => {
+                self.invalid(key, origin, "must be a number of bytes, or 0 for no bound");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
