@@ -7,13 +7,16 @@ use crate::support::*;
 const UPLOADS: &str = "/v2/lab/app/blobs/uploads/";
 
 async fn token(server: &Server, request: Request) -> String {
+    token_of(server, request, false).await
+}
+
+async fn token_of(server: &Server, request: Request, is_offline: bool) -> String {
     let reply = server.ask(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let answer = reply.json();
     // docker reads either, containerd by POST wants the second.
     assert_eq!(answer["token"], answer["access_token"]);
-    // docker would throw the password away for one.
-    assert_eq!(answer.get("refresh_token"), None);
+    assert_eq!(answer.get("refresh_token").is_some(), is_offline, "only who asks for it gets one");
     assert_eq!(answer["expires_in"], 300);
     let issued = answer["issued_at"].as_str().unwrap();
     assert!(issued.len() == 20 && issued.ends_with('Z'), "{issued}");
@@ -52,8 +55,22 @@ async fn the_base_is_challenged_although_anybody_may_pull() {
 async fn docker_login() {
     let server = Setup::gate(GateKind::Tokens).start().await;
     let target = "/auth/token?account=alice&client_id=docker&offline_token=true&service=registry.lab";
-    let token = token(&server, get(target).basic(ALICE.0, ALICE.1)).await;
+    let token = token_of(&server, get(target).basic(ALICE.0, ALICE.1), true).await;
     assert_eq!(server.ask(bearer(get("/v2/"), &token)).await.status, 200);
+    // docker keeps the refresh token in the password's place, and asks with it from then on.
+    let reply = server.ask(get(target).basic(ALICE.0, ALICE.1)).await.json();
+    let refresh = reply["refresh_token"].as_str().unwrap();
+    let form = |refresh: &str| {
+        let fields = "client_id=docker&grant_type=refresh_token&service=registry.lab";
+        let scope = "scope=repository%3Alab%2Fapp%3Apush%2Cpull";
+        post("/auth/token", format!("{fields}&{scope}&refresh_token={refresh}"))
+            .with("Content-Type", "application/x-www-form-urlencoded")
+    };
+    let reply = server.ask(form(refresh)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let pushing = reply.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(server.ask(bearer(post(UPLOADS, Vec::new()), &pushing)).await.status, 202);
+    assert_eq!(server.ask(form(&token)).await.status, 401, "an access token is no refresh token");
     // A wrong password is said at once, in words that docker shows.
     for (user, password) in [("alice", "wrong"), ("nobody", "pass:word")] {
         let reply = server.ask(get(target).basic(user, password)).await;
