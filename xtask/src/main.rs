@@ -30,6 +30,7 @@ mod proxies;
 mod suite;
 mod swap;
 mod tidy;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ const RINGS: &[Ring] = &[
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &[], doctor::ring),
     ("cache", &[], cache::ring),
+    ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),

@@ -6,7 +6,9 @@ use crate::arguments::Arguments;
 use crate::dist;
 use crate::failure::Result;
 use crate::report::Report;
-use crate::{bench, cache, clients, conformance, container, crash, doctor, fuzz, proxies, swap, tidy, tools};
+use crate::{
+    bench, cache, clients, conformance, container, crash, doctor, fuzz, proxies, swap, tidy, tokens, tools,
+};
 
 /// How long each fuzz target runs here; long runs are made by hand.
 const FUZZ_SECONDS: &str = "15";
@@ -31,6 +33,7 @@ const STAGES: &[Stage] = &[
     ("proxies", || proxies::ring(&Arguments::none())),
     ("doctor", || doctor::ring(&Arguments::none())),
     ("cache", || cache::ring(&Arguments::none())),
+    ("tokens", || tokens::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),
     ("bench", || bench::ring(&Arguments::parse(&["--slice".to_owned()], &["slice"])?)),
     ("image", || container::ring(&Arguments::none())),

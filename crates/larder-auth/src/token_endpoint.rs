@@ -204,7 +204,8 @@ impl TokenEndpoint {
         Ok(grant)
     }
 
-    pub(crate) fn service(&self) -> &str {
+    /// The name that its tokens are issued under, and that clients ask it for by.
+    pub fn service(&self) -> &str {
         self.tokens.service()
     }
 

@@ -10,6 +10,7 @@ mod first_start;
 mod telemetry;
 mod lines;
 mod notify;
+mod token_service;
 mod upstreams;
 mod cache;
 mod config;

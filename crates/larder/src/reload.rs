@@ -219,6 +219,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         log,
         notifications,
         upstreams: _,
+        token_services,
         cache: _,
         health,
         catalog_max_entries: _,
@@ -229,6 +230,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("storage.filesystem.rootdirectory", &old.storage.root_directory, root_directory, &mut kept);
     keep("storage.maintenance.uploadpurging", &old.storage.upload_purging, upload_purging, &mut kept);
     keep("storage.maintenance.verify", &old.storage.verify, verify, &mut kept);
+    keep("tokenservice.services", &old.token_services, token_services, &mut kept);
     keep("storage.maintenance.gc", &old.storage.collection, collection, &mut kept);
     let Http {
         addr,

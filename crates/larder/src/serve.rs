@@ -29,7 +29,7 @@ use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
-use crate::{control, data_place, first_start, keys, notify, telemetry, upstreams};
+use crate::{control, data_place, first_start, keys, notify, telemetry, token_service, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -114,8 +114,8 @@ async fn run(
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let keys = keys::open(config)?;
-    let gate = gate(config, server.address().map_or(config.http.addr.port, |address| address.port()))?
-        .with_keys(Arc::clone(&keys));
+    let port = server.address().map_or(config.http.addr.port, |address| address.port());
+    let gate = token_service::at(gate(config, port)?, config)?.with_keys(Arc::clone(&keys));
     let address = match (server.address(), &config.http.unix_socket) {
         (Some(address), _) => address.to_string(),
         (None, Some(path)) => path.display().to_string(),

@@ -30,6 +30,7 @@ mod cache;
 mod health;
 mod serving;
 mod token;
+mod token_service;
 mod upstreams;
 mod verify;
 
@@ -67,6 +68,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         log: reader.log(),
         notifications: reader.notifications(),
         upstreams: reader.upstreams(),
+        token_services: reader.token_services(),
         cache: reader.cache(),
         health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),

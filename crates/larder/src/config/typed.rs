@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) notifications: Option<Notifications>,
     /// The registries that are fetched from, each with a name and a prefix of its own.
     pub(crate) upstreams: Vec<Upstream>,
+    /// `tokenservice.services`: other registries that tokens are given out for.
+    pub(crate) token_services: Vec<String>,
     /// `cache`, and `proxy.ttl`
     pub(crate) cache: CacheBounds,
     /// What has to be well for requests to be answered.

@@ -275,6 +275,7 @@ fn every_key_that_works_changes_the_configuration() {
             .chain(super::audit::tests::ROWS)
             .chain(super::cache::tests::ROWS)
             .chain(super::token::tests::ROWS)
+            .chain(super::token_service::tests::ROWS)
             .chain(super::serving::tests::ROWS)
     };
     for (key, without, with) in rows() {
@@ -335,6 +336,7 @@ fn defaults_of_a_file_that_says_little() {
                 fields: Vec::new(),
                 access_log_disabled: false,
             },
+            token_services: Vec::new(),
             cache: super::cache::tests::unbounded_for_a_week(),
             upstreams: Vec::new(),
             notifications: None,

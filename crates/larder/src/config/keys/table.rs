@@ -30,6 +30,7 @@ mod storage;
 mod verify;
 mod auth;
 mod access;
+mod token_service;
 mod audit;
 mod middleware;
 mod http;
@@ -49,6 +50,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     storage::DRIVERS,
     auth::KEYS,
     access::KEYS,
+    token_service::KEYS,
     audit::KEYS,
     middleware::KEYS,
     http::KEYS,
