@@ -30,7 +30,8 @@ static GATE: LazyLock<Gate> = LazyLock::new(|| {
 
 fuzz_target!(|token: &str| {
     let value = format!("Bearer {token}");
-    let mut identified = pin!(GATE.identify(Some(&value), &Origin::at(Ipv4Addr::LOCALHOST.into())));
+    let origin = Origin::at(Ipv4Addr::LOCALHOST.into());
+    let mut identified = pin!(GATE.identify(Some(&value), &origin));
     // Only passwords are waited for.
     let Poll::Ready(outcome) = identified.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("a token was waited for");
