@@ -32,7 +32,7 @@ pub(super) const NOT_NEEDED: [&str; 11] = [
 const LONGEST: u64 = 64 << 20;
 
 /// How often a repository is read again whose files changed while it was read.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
 
 /// Deeper than any name goes.
 const DEEPEST: usize = 140;
@@ -136,18 +136,18 @@ fn walk(
     Ok(())
 }
 
-/// A repository's files, at a moment when every tag among them had its manifest.
+/// A repository's files, at a moment when every tag among them had its manifest and every manifest its layers.
 fn repository(disk: &Disk, directory: &Path) -> Result<Vec<SmallFile>, BackupError> {
     let mut files = Vec::new();
-    for _ in 0..TRIES {
+    for turn in 1..=TRIES {
         files.clear();
         // The other way round than a push writes them.
         below(disk, &directory.join("_manifests/tags"), 0, &mut files)?;
         let tags = files.len();
         below(disk, &directory.join("_manifests/revisions"), 0, &mut files)?;
-        let (tags, revisions) = files.split_at(tags);
-        let held: BTreeSet<Digest> = revisions.iter().flat_map(names).collect();
-        let is_whole = tags.iter().flat_map(names).all(|digest| held.contains(&digest));
+        let manifests = files.len();
+        let held: BTreeSet<Digest> = files.iter().skip(tags).flat_map(names).collect();
+        let is_whole = files.iter().take(tags).flat_map(names).all(|digest| held.contains(&digest));
         for entry in disk.list(directory)?.unwrap_or_default() {
             let is_of_its_own = entry.name.starts_with('_')
                 && !["_manifests", "_layers", "_uploads"].contains(&entry.name.as_str());
@@ -156,12 +156,35 @@ fn repository(disk: &Disk, directory: &Path) -> Result<Vec<SmallFile>, BackupErr
             }
         }
         below(disk, &directory.join("_layers"), 0, &mut files)?;
-        if is_whole {
+        let left = left_since(disk, files.iter().take(manifests).skip(tags))?;
+        if is_whole && left.is_empty() {
             break;
         }
+        if turn == TRIES {
+            // Deleted while its turn came, each time: it goes as a whole. What isn't whole without that is so on the
+            // disk, and is kept as it is.
+            files.retain(|file| {
+                !file.path.starts_with(directory.join("_manifests")) || names(file).is_disjoint(&left)
+            });
+        }
     }
-    // One that isn't whole after so many looks is so on the disk: it is kept as it is.
     Ok(files)
+}
+
+/// The manifests whose links are no longer those that were read. Their layers may have gone before those were read.
+fn left_since<'a>(
+    disk: &Disk,
+    links: impl Iterator<Item = &'a SmallFile>,
+) -> Result<BTreeSet<Digest>, BackupError> {
+    let mut left = BTreeSet::new();
+    for link in links {
+        let is_same =
+            disk.stat(&link.path)?.is_some_and(|stat| stat.modified_nanoseconds == link.modified_nanoseconds);
+        if !is_same {
+            left.extend(names(link));
+        }
+    }
+    Ok(left)
 }
 
 /// Every small file at and below a path.
