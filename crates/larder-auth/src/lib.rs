@@ -71,8 +71,7 @@ pub use keys::{
 pub use origin::{CERTIFICATE_PREFIX, Origin};
 pub use passwords::{Passwords, Verdict};
 pub use policy::{
-    ACTION_WORDS, Decision, Denied, Effect, Explanation, Glob, GlobError, Group, Mode, Policy, Remedy, Rule,
-    Who,
+    ACTION_WORDS, Decision, Denied, Effect, Explanation, Group, Mode, Policy, Remedy, Rule, Who,
 };
 pub use refusal::Refusal;
 pub use secret::{BearerToken, Password};

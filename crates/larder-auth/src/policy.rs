@@ -4,7 +4,6 @@
 mod admin;
 mod current;
 mod explain;
-mod glob;
 mod rules;
 
 use std::borrow::Cow;
@@ -23,7 +22,6 @@ use rules::RuleBook;
 
 pub(crate) use current::CurrentPolicy;
 pub use explain::Explanation;
-pub use glob::{Glob, GlobError};
 pub use rules::{ACTION_WORDS, Effect, Group, Rule, Who};
 
 /// What is in force: a mode or rules.

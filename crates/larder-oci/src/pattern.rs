@@ -55,6 +55,38 @@ impl RepositoryPattern {
         matches_sequence(&parts, &components, |part| *part == ANY_COMPONENTS, component_matches)
     }
 
+    /// The pattern of every repository, `**`.
+    pub fn everything() -> RepositoryPattern {
+        RepositoryPattern(ANY_COMPONENTS.into())
+    }
+
+    /// Whether there is no name that it leaves out.
+    pub fn is_everything(&self) -> bool {
+        self.0.split('/').all(|part| part == ANY_COMPONENTS)
+    }
+
+    /// What every name that is meant begins with: the pattern up to its first wildcard.
+    pub fn beginning(&self) -> &str {
+        let up_to_star = self.0.split_once('*').map_or(self.as_str(), |(start, _)| start);
+        // `team/**` means `team`, too.
+        let is_any = self.0.get(up_to_star.len()..).is_some_and(|rest| rest.starts_with(ANY_COMPONENTS));
+        up_to_star.strip_suffix('/').filter(|_| is_any).unwrap_or(up_to_star)
+    }
+
+    /// A pattern like this one that would mean the name, if the difference is a likely slip: `team/*` where `team/**`
+    /// was meant, or a repository's name where what is below it was meant as well.
+    pub fn wider_for(&self, name: &RepoName) -> Option<RepositoryPattern> {
+        let (start, last) =
+            self.0.rsplit_once('/').map_or(("", self.as_str()), |(start, last)| (start, last));
+        let wider = match (start, last) {
+            (_, ANY_COMPONENTS) => return None,
+            ("", "*") => RepositoryPattern::everything(),
+            (_, "*") => RepositoryPattern(format!("{start}/{ANY_COMPONENTS}").into()),
+            _ => RepositoryPattern(format!("{self}/{ANY_COMPONENTS}").into()),
+        };
+        (!self.matches(name) && wider.matches(name)).then_some(wider)
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

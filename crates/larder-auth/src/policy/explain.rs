@@ -88,10 +88,10 @@ impl Question<'_> {
                 Some(format!("{place} says that {actor} {verb} {actions} here, and not {action}"))
             }
             (true, true, false) => {
-                let slip = rule.within.iter().find_map(|glob| Some((glob, glob.wider_for(name)?)));
+                let slip = rule.within.iter().find_map(|pattern| Some((pattern, pattern.wider_for(name)?)));
                 Some(match slip {
-                    Some((glob, wider)) => {
-                        format!("{place} {would} if `{glob}` reached {name}; `{wider}` would")
+                    Some((pattern, wider)) => {
+                        format!("{place} {would} if `{pattern}` reached {name}; `{wider}` would")
                     }
                     None => format!("{place} {would} in {}, and {name} is not there", listed(&rule.within)),
                 })

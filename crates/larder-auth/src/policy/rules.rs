@@ -10,9 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use larder_oci::{Action, Actor, RepoName, Resource};
+use larder_oci::{Action, Actor, RepoName, RepositoryPattern, Resource};
 
-use super::glob::Glob;
 use crate::keys::{KEY_PREFIX, KeyHolder};
 use crate::origin::CERTIFICATE_PREFIX;
 use crate::users::Users;
@@ -29,7 +28,7 @@ pub struct Rule {
     /// What it is about.
     pub actions: BTreeSet<Action>,
     /// In which repositories: any of these.
-    pub within: Vec<Glob>,
+    pub within: Vec<RepositoryPattern>,
 }
 
 /// What a rule does.
@@ -121,11 +120,11 @@ impl Rule {
     }
 
     pub(super) fn reaches(&self, repository: &RepoName) -> bool {
-        self.within.iter().any(|glob| glob.matches(repository))
+        self.within.iter().any(|pattern| pattern.matches(repository))
     }
 
     fn reaches_everything(&self) -> bool {
-        self.within.iter().any(Glob::is_everything)
+        self.within.iter().any(RepositoryPattern::is_everything)
     }
 }
 
@@ -250,7 +249,7 @@ impl RuleBook {
             .filter(|rule| {
                 rule.effect == Effect::May && rule.is_about(Action::List) && rule.concerns(standing)
             })
-            .flat_map(|rule| rule.within.iter().map(Glob::beginning))
+            .flat_map(|rule| rule.within.iter().map(|pattern| pattern.beginning().to_owned()))
             .collect()
     }
 

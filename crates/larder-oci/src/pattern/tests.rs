@@ -64,6 +64,47 @@ fn a_pattern_that_matches_nothing_is_refused_with_its_fix() {
     );
 }
 
+#[test]
+fn likely_slips_are_seen() {
+    let cases = [
+        ("team/*", "team/a/b", Some("team/**")),
+        ("*", "team/a", Some("**")),
+        ("team", "team/a", Some("team/**")),
+        ("team/*", "team/a", None),
+        ("team/*", "other/a", None),
+        ("team/**", "other", None),
+        ("team/a*", "team/ab/c", Some("team/a*/**")),
+    ];
+    for (pattern, name, wider) in cases {
+        let found = pattern.parse::<RepositoryPattern>().unwrap().wider_for(&name.parse().unwrap());
+        assert_eq!(found.as_ref().map(RepositoryPattern::as_str), wider, "{pattern} {name}");
+    }
+}
+
+#[test]
+fn what_leaves_no_name_out_is_known() {
+    for (pattern, everything) in
+        [("**", true), ("**/**", true), ("*", false), ("**/*", false), ("a/**", false)]
+    {
+        assert_eq!(pattern.parse::<RepositoryPattern>().unwrap().is_everything(), everything, "{pattern}");
+    }
+}
+
+#[test]
+fn patterns_begin_like_all_names_that_they_mean() {
+    let cases = [
+        ("**", ""),
+        ("*", ""),
+        ("team", "team"),
+        ("team/*", "team/"),
+        ("team/**", "team"),
+        ("a/b*c/d", "a/b"),
+    ];
+    for (pattern, beginning) in cases {
+        assert_eq!(pattern.parse::<RepositoryPattern>().unwrap().beginning(), beginning, "{pattern}");
+    }
+}
+
 /// A pattern that would take a matcher that tries everything longer than anybody waits.
 #[test]
 fn no_pattern_takes_long() {
@@ -109,9 +150,9 @@ proptest::proptest! {
             let name: RepoName = components.join("/").parse().unwrap();
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
             let components: Vec<&str> = components.iter().map(String::as_str).collect();
-            proptest::prop_assert_eq!(
-                pattern.matches(&name), reference_components(&parts, &components), "{} on {}", pattern, name
-            );
+            let means = reference_components(&parts, &components);
+            proptest::prop_assert_eq!(pattern.matches(&name), means, "{} on {}", pattern, name);
+            proptest::prop_assert!(!means || name.as_str().starts_with(pattern.beginning()), "{}", pattern);
         }
     }
 

@@ -7,8 +7,8 @@ use super::{
     typed::Access,
     value::{Content, Entry, Origin, Value},
 };
-use larder_auth::{ACTION_WORDS, Effect, Glob, Group, Rule, Who};
-use larder_oci::Action;
+use larder_auth::{ACTION_WORDS, Effect, Group, Rule, Who};
+use larder_oci::{Action, RepositoryPattern};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -183,19 +183,19 @@ impl<'a> RuleReader<'a> {
         actions
     }
 
-    fn within(&mut self) -> Vec<Glob> {
-        let Some(value) = self.part("in") else { return vec![Glob::everything()] };
-        let mut globs = Vec::new();
+    fn within(&mut self) -> Vec<RepositoryPattern> {
+        let Some(value) = self.part("in") else { return vec![RepositoryPattern::everything()] };
+        let mut patterns = Vec::new();
         for (text, origin) in texts(value) {
             match text.unwrap_or_default().parse() {
-                Ok(glob) => globs.push(glob),
+                Ok(pattern) => patterns.push(pattern),
                 Err(error) => {
-                    let problem = format!("{:?} {error}", text.unwrap_or_default());
+                    let problem = format!("is {:?}: {error}", text.unwrap_or_default());
                     self.mistake(Some(origin), "in", &problem);
                 }
             }
         }
-        globs
+        patterns
     }
 
     fn part(&self, key: &str) -> Option<&'a Value> {

@@ -67,9 +67,9 @@ fn what_is_wrong_is_said_with_its_place_and_its_fix() {
         ("access: {rules: [{who: bob, may: fly}]}", "there is pull, push, delete, list, admin, all"),
         (
             "access: {rules: [{who: bob, may: pull, in: \"Team/**\"}]}",
-            "config.yml:4:44: \"access.rules[0].in\" \"Team/**\" holds 'T', which no repository's name can hold",
+            "config.yml:4:44: \"access.rules[0].in\" is \"Team/**\": the repository pattern can't match any name: ",
         ),
-        ("access: {rules: [{who: bob, may: pull, in: \"a**\"}]}", "between slashes ** stands alone"),
+        ("access: {rules: [{who: bob, may: pull, in: \"a**\"}]}", "`**` stands alone between slashes"),
         (
             "access: {rules: [{who: bob, may: pull, inn: a}]}",
             "unknown key \"inn\" below \"access.rules[]\"; did you mean \"in\"?",
