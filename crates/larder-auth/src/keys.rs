@@ -72,11 +72,13 @@ impl KeyProblem {
     pub fn message(self) -> &'static str {
         match self {
             KeyProblem::Unknown => {
-                "the API key is not known here: it was revoked, or another registry made it"
+                "the API key was revoked, or another registry made it; make a new one with larder key create"
             }
-            KeyProblem::Forged => "the API key is damaged: copy it again, whole",
-            KeyProblem::Expired => "the API key has expired: make a new one with larder key create",
-            KeyProblem::OwnerGone => "the API key's owner is no longer a user of this registry",
+            KeyProblem::Forged => "the API key is damaged; copy it again, whole",
+            KeyProblem::Expired => "the API key has expired; make a new one with larder key create",
+            KeyProblem::OwnerGone => {
+                "the API key's owner is no longer a user of this registry; ask another user for one"
+            }
         }
     }
 }

@@ -254,9 +254,10 @@ impl Policy {
         }
         match (self.welcomes_anonymous(), identity) {
             (true, Identity::Token(_)) => Ok(()),
-            (true, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => {
-                denied(Remedy::LogIn, "log in, or fetch an anonymous token to pull")
-            }
+            (true, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => denied(
+                Remedy::LogIn,
+                "nobody is known by nothing here; log in, or fetch an anonymous token to pull",
+            ),
             (false, Identity::Token(_)) => denied(Remedy::WiderToken, ONLY_USERS),
             (false, Identity::Anonymous | Identity::User(_) | Identity::Key(_)) => {
                 denied(Remedy::LogIn, ONLY_USERS)
@@ -317,7 +318,7 @@ impl Policy {
         }
         match identity {
             Identity::Token(claims) if !claims.cover(action, &needed.resource) => {
-                let reason = format!("the token does not cover {needed}: ask for a token with this scope");
+                let reason = format!("the token does not cover {needed}; ask for a token with this scope");
                 let remedy = Remedy::WiderToken;
                 Err(Denied { remedy, needed: Some(needed), rule: None, reason: reason.into() })
             }
@@ -356,7 +357,7 @@ impl Mode {
             (Mode::EveryoneAuthenticated, Actor::Anonymous) => Decision::without_rule(false, ONLY_USERS),
             (Mode::AnonymousPull, Actor::Anonymous) => Decision::without_rule(
                 false,
-                "without an account one may only pull and list: log in with docker login",
+                "without an account one may only pull and list; log in with docker login",
             ),
         }
     }
@@ -379,7 +380,7 @@ impl Decision {
             (false, Some(rule), _) => format!("{} forbids {actor} to {what}", rule.place),
             (_, None, Actor::User(_)) => format!("no rule lets {actor} {what}"),
             (_, None, Actor::Anonymous) => {
-                format!("no rule lets {actor} {what}: log in with docker login")
+                format!("no rule lets {actor} {what}; log in with docker login")
             }
         };
         let rule = verdict.rule.map(|rule| Arc::clone(&rule.place));
@@ -412,8 +413,8 @@ fn denied(identity: &Identity, decision: Decision, needed: Scope) -> Denied {
 const EVERYBODY: &str = "no authentication is configured, so everybody may do everything";
 const EVERY_USER: &str = "every user may do everything";
 const BY_TOKEN: &str = "what may be done is what the token says, which another server gave out";
-const NO_TOKEN: &str = "this registry takes tokens of another server: log in with docker login";
-const ONLY_USERS: &str = "only users of this registry have access: log in with docker login";
+const NO_TOKEN: &str = "this registry takes tokens of another server; log in with docker login";
+const ONLY_USERS: &str = "only users of this registry have access; log in with docker login";
 
 /// The actions that a scope names, `*` replaced by what there is to do with the resource.
 fn spelled_out(resource: &Resource, actions: &BTreeSet<Action>) -> BTreeSet<Action> {

@@ -58,16 +58,18 @@ impl Refusal {
     pub fn message(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Refusal::UnknownUser { .. } | Refusal::WrongPassword { .. } => {
-                "the user name or the password is wrong: log in again with docker login"
+                "the user name or the password is wrong; log in again with docker login"
             }
             Refusal::Key(problem) => problem.message(),
-            Refusal::LoginNeeded => "this registry is for its users only: log in with docker login",
+            Refusal::LoginNeeded => "this registry is for its users only; log in with docker login",
             Refusal::LoginUnusable => {
-                "this registry takes user name and password: log in again with docker login"
+                "this registry takes user name and password; log in again with docker login"
             }
-            Refusal::HeaderGarbled => "the Authorization header can't be read",
+            Refusal::HeaderGarbled => {
+                "the Authorization header can't be read; log in again with docker login"
+            }
             Refusal::SchemeNotOffered => {
-                "this registry doesn't take this kind of credentials: see the WWW-Authenticate header"
+                "this registry doesn't take this kind of credentials; see the WWW-Authenticate header"
             }
             Refusal::Token(problem) => problem.message(),
             Refusal::Failed(AuthError::TooManyLogins) => {
@@ -76,7 +78,7 @@ impl Refusal {
             Refusal::Failed(AuthError::TooManyGuesses { wait, .. }) => {
                 let seconds = wait_seconds(*wait);
                 return Cow::Owned(format!(
-                    "too many wrong passwords for this user from this address: try again in {seconds} s"
+                    "too many wrong passwords for this user from this address; try again in {seconds} s"
                 ));
             }
             Refusal::Failed(_) => "the credentials could not be checked",

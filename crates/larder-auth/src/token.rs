@@ -167,30 +167,39 @@ impl TokenProblem {
     /// A sentence for the client and the log.
     pub fn message(self) -> &'static str {
         match self {
-            TokenProblem::Expired => "the token has expired: fetch a new one",
+            TokenProblem::Expired => "the token has expired; fetch a new one",
             TokenProblem::NotYetValid => {
-                "the token is not valid yet: the clocks of the servers behind this address differ by more than a minute"
+                "the token is not valid yet: the clocks of the servers behind this address differ by more than a minute; \
+                 set them, for instance with timedatectl set-ntp true"
             }
             TokenProblem::BadSignature => {
-                "the token was not signed with this registry's key: fetch a new one; replicas must share one key"
+                "the token was not signed with this registry's key; fetch a new one; replicas must share one key"
             }
-            TokenProblem::OtherService => "the token was made for another service: fetch a new one",
+            TokenProblem::OtherService => "the token was made for another service; fetch a new one",
             TokenProblem::PasswordChanged => {
-                "the user has another password since this login, or is gone: log in again with docker login"
+                "the user has another password since this login, or is gone; log in again with docker login"
             }
-            TokenProblem::OtherIssuer => "the token was made by another server than auth.token.issuer names",
+            TokenProblem::OtherIssuer => {
+                "the token was made by another server than auth.token.issuer names; one of the two must change"
+            }
             TokenProblem::UntrustedKey => {
-                "the token was signed with a key that this registry doesn't know: auth.token.rootcertbundle or jwks \
+                "the token was signed with a key that this registry doesn't know; auth.token.rootcertbundle or jwks \
                  must hold it, or vouch for it"
             }
             TokenProblem::AlgorithmNotAllowed => {
-                "the token was signed by an algorithm that auth.token.signingalgorithms doesn't allow"
+                "the token was signed by an algorithm that auth.token.signingalgorithms doesn't allow; \
+                 add it there, or sign by another"
             }
-            TokenProblem::Garbled => "the token can't be read: it was not made for this registry",
+            TokenProblem::Garbled => {
+                "the token can't be read; fetch one from where this registry's challenge says"
+            }
             TokenProblem::OtherCertificate => {
-                "the token was given to the holder of a client certificate that wasn't shown with it"
+                "the token was given to the holder of a client certificate that wasn't shown with it; \
+                 show that certificate, or log in anew"
             }
-            TokenProblem::UserGone => "the token's user is no longer a user of this registry",
+            TokenProblem::UserGone => {
+                "the token's user is no longer a user of this registry; log in as another"
+            }
             TokenProblem::Key(problem) => problem.message(),
         }
     }

@@ -51,7 +51,7 @@ pub enum RegistryError {
     },
     /// A chunk that doesn't begin where the session ends.
     #[error(
-        "the chunk begins at byte {first} but the session holds {length} bytes: send from byte {length} on"
+        "the chunk begins at byte {first} but the session holds {length} bytes; send from byte {length} on"
     )]
     ChunkOutOfOrder {
         /// The session.

@@ -6,7 +6,7 @@ use larder_oci::{ErrorCode, RepoName, Tag};
 use serde_json::{Value, json};
 
 use crate::body::Body;
-use crate::error::ApiError;
+use crate::error::{ApiError, with_fix};
 use crate::request::{Answer, Call, Failure};
 use crate::respond;
 use crate::route::Api;
@@ -102,7 +102,7 @@ impl Call {
 }
 
 fn bad(reason: String) -> ApiError {
-    ApiError::bad_request(ErrorCode::Unsupported, reason)
+    ApiError::bad_request(ErrorCode::Unsupported, with_fix(reason, "ask again with that parameter put right"))
 }
 
 fn answer(value: &Value) -> Response<Body> {

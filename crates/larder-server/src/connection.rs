@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -72,14 +72,16 @@ impl Connection {
         let speaks_tls = first == [TLS_HANDSHAKE];
         match self.tls {
             None if speaks_tls => {
-                self.note_wrong_protocol(
-                    "a client speaks TLS to this plain HTTP port; \
-                     list the registry under its insecure registries, or set up http.tls",
-                );
+                let words = "a client speaks TLS to this plain HTTP port; \
+                             list the registry under its insecure registries, or set up http.tls";
+                self.app.problems.note_hello(self.address.ip(), words, SystemTime::now());
+                self.log_wrong_protocol(words);
                 refuse(self.stream, PLAIN_PORT).await;
             }
             Some(_) if !speaks_tls => {
-                self.note_wrong_protocol("a client speaks plain HTTP to this TLS port; use https://");
+                let words = "a client speaks plain HTTP to this TLS port; use https://";
+                self.app.problems.note_plain_to_tls(self.address.ip(), words, SystemTime::now());
+                self.log_wrong_protocol(words);
                 refuse(self.stream, TLS_PORT).await;
             }
             None => {
@@ -108,8 +110,7 @@ impl Connection {
         }
     }
 
-    fn note_wrong_protocol(&self, words: &str) {
-        self.app.problems.note_wrong_protocol(self.address.ip(), words);
+    fn log_wrong_protocol(&self, words: &str) {
         if self.app.is_news_of(self.address.ip()) {
             tracing::warn!(client = %self.address.ip(), "{words}");
         } else {

@@ -75,7 +75,7 @@ impl Content<'_> {
             Verdict::PreconditionFailed => error_response(&[ApiError::new(
                 StatusCode::PRECONDITION_FAILED,
                 ErrorCode::Denied,
-                format!("If-Match names other content than {}", self.digest),
+                format!("If-Match names other content than {}; fetch it without the condition", self.digest),
             )]),
         }
     }

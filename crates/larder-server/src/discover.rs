@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use crate::body::Body;
-use crate::error::ApiError;
+use crate::error::{ApiError, DIGEST_FORM, with_fix};
 use crate::request::{Answer, Call};
 use crate::respond::{self, OCI_FILTERS_APPLIED, header};
 
@@ -53,7 +53,10 @@ impl Call {
         let after = match self.parameter("last") {
             None => None,
             Some(text) => Some(text.parse().map_err(|error: larder_oci::DigestError| {
-                ApiError::bad_request(ErrorCode::DigestInvalid, format!("last: {error}"))
+                ApiError::bad_request(
+                    ErrorCode::DigestInvalid,
+                    with_fix(format!("last: {error}"), DIGEST_FORM),
+                )
             })?),
         };
         let types: Vec<String> =
@@ -85,7 +88,7 @@ impl Call {
         text.trim().parse::<usize>().map(|asked| asked.min(most)).map_err(|_| {
             ApiError::bad_request(
                 ErrorCode::PaginationNumberInvalid,
-                json!({ "n": text, "reason": format!("n must be a number from 0; at most {most} are sent at once") }),
+                json!({ "n": text, "reason": format!("n must be a number; write one from 0 to {most}, the most that is sent at once") }),
             )
         })
     }

@@ -1,5 +1,7 @@
 //! Errors on the wire: one table from what went wrong to status, code and words.
 
+use std::fmt;
+
 use http::{Response, StatusCode};
 use larder_auth::{AuthError, Denied, Refusal};
 use larder_core::{RegistryError, UpstreamFailure};
@@ -9,6 +11,9 @@ use serde_json::{Value, json};
 use crate::body::Body;
 use crate::respond;
 use crate::route::RouteError;
+
+/// How a digest has to look.
+pub(crate) const DIGEST_FORM: &str = "write sha256: and 64 of the digits 0-9 and a-f";
 
 /// Missing content that one answer names: as much as an image can have, 127 layers and a config. A
 /// manifest that names tens of thousands of things gets no answer of megabytes.
@@ -21,7 +26,7 @@ pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     /// Instead of the code's own words, where docker has to show more: of an answer it shows only these.
     pub(crate) message: Option<String>,
-    /// A sentence for a person: what is wrong and what to do. Never null except where registry:2's
+    /// A sentence for a person: what is wrong and, after a semicolon, what to do. Never null except where registry:2's
     /// exact bytes are kept: docker takes a null detail on an upload for a reason to retry for 51 s.
     pub(crate) detail: Value,
 }
@@ -50,6 +55,12 @@ impl ApiError {
     }
 }
 
+/// What is wrong and, after a semicolon, what to do about it. Sentences that say the second themselves are left as they are.
+pub(crate) fn with_fix(seen: impl fmt::Display, fix: &str) -> String {
+    let seen = seen.to_string();
+    if seen.contains("; ") || fix.is_empty() { seen } else { format!("{seen}; {fix}") }
+}
+
 /// The response that lists these errors; its status is the first one's.
 pub(crate) fn error_response(errors: &[ApiError]) -> Response<Body> {
     let status = errors.first().map_or(StatusCode::INTERNAL_SERVER_ERROR, |error| error.status);
@@ -70,21 +81,41 @@ pub(crate) fn error_response(errors: &[ApiError]) -> Response<Body> {
 
 /// What became of a failed operation: a response's errors, and whether an operator must hear of it.
 pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiError> {
-    let one = |status, code| vec![ApiError::new(status, code, error.to_string())];
+    let one = |status, code, fix: &str| vec![ApiError::new(status, code, with_fix(error, fix))];
     match error {
-        RegistryError::RepositoryUnknown { .. } => one(StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
-        RegistryError::ManifestUnknown { .. } => one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
-        RegistryError::BlobUnknown { .. } => one(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
-        RegistryError::UploadUnknown { .. } => one(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
-        RegistryError::UploadTakenOver { .. } => one(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
-        RegistryError::ChunkOutOfOrder { .. } => {
-            one(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid)
+        RegistryError::RepositoryUnknown { .. } => {
+            one(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, "push an image to create it")
         }
-        RegistryError::ChunkLength { .. } => one(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
-        RegistryError::DigestMismatch { .. } => one(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
-        RegistryError::ManifestInvalid(_) => one(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        RegistryError::ManifestUnknown { repository, .. } => {
+            let fix = format!("GET /v2/{repository}/tags/list says what it has");
+            one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, &fix)
+        }
+        RegistryError::BlobUnknown { .. } => {
+            one(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, "push the image that it belongs to again")
+        }
+        RegistryError::UploadUnknown { .. } => {
+            one(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "start a new one with POST")
+        }
+        RegistryError::UploadTakenOver { .. } => {
+            let fix = "use one request at a time for a session, or a session for each";
+            one(StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid, fix)
+        }
+        RegistryError::ChunkOutOfOrder { .. } => {
+            one(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::RangeInvalid, "send from its end on")
+        }
+        RegistryError::ChunkLength { .. } => {
+            one(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, "send it again with the length that it has")
+        }
+        RegistryError::DigestMismatch { .. } => {
+            one(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, "send it again")
+        }
+        RegistryError::ManifestInvalid(_) => {
+            let fix = "the program that wrote it must write it otherwise: a current version may";
+            one(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, fix)
+        }
         RegistryError::ManifestTooLarge { .. } => {
-            one(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid)
+            let fix = "put what is large into a layer";
+            one(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid, fix)
         }
         RegistryError::ReferencesUnknown { repository, missing } => missing
             .iter()
@@ -98,22 +129,29 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
                 ApiError::bad_request(
                     ErrorCode::ManifestBlobUnknown,
                     format!(
-                        "{repository} lacks the {what} {}: push it before the manifest that names it",
+                        "{repository} lacks the {what} {}; push it before the manifest that names it",
                         reference.digest
                     ),
                 )
             })
             .collect(),
-        RegistryError::UndoTooLate { .. } => one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
-        RegistryError::PreconditionFailed { .. } => one(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
-        RegistryError::DeletesDisabled | RegistryError::ReadOnly => {
-            one(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+        RegistryError::UndoTooLate { .. } => {
+            let fix = "GET /api/v1/removals says which can be";
+            one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, fix)
         }
-        RegistryError::NoSpace(_) => one(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable),
-        RegistryError::Corrupt { .. } => one(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
+        RegistryError::PreconditionFailed { .. } => {
+            let fix = "look at what the tag points at now, and decide anew";
+            one(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, fix)
+        }
+        RegistryError::DeletesDisabled | RegistryError::ReadOnly => {
+            let fix = "pull, or wait until its operator ends that";
+            one(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, fix)
+        }
+        RegistryError::NoSpace(_) => one(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, ""),
+        RegistryError::Corrupt { .. } => one(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, ""),
         RegistryError::Upstream(error) => {
-            let (status, code) = from_upstream(error.failure);
-            one(status, code)
+            let (status, code, fix) = from_upstream(error.failure);
+            one(status, code, fix)
         }
         RegistryError::Shared(error) => from_registry(error, request_id),
         RegistryError::Meta(_) | RegistryError::Internal(_) => {
@@ -124,25 +162,47 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
 
 /// What isn't here and didn't come from upstream. A client falls back at once on any of these; only what the upstream
 /// itself refuses to everybody but its own users is "not there", as registries say it of what one may not see.
-fn from_upstream(failure: UpstreamFailure) -> (StatusCode, ErrorCode) {
+fn from_upstream(failure: UpstreamFailure) -> (StatusCode, ErrorCode, &'static str) {
     match failure {
-        UpstreamFailure::RateLimited { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
-        UpstreamFailure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
-        UpstreamFailure::Offline => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable),
-        UpstreamFailure::Unauthorized | UpstreamFailure::Denied => {
-            (StatusCode::NOT_FOUND, ErrorCode::NameUnknown)
-        }
+        UpstreamFailure::RateLimited { .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::TooManyRequests,
+            "try again later, or let the operator give Larder a login for that upstream",
+        ),
+        UpstreamFailure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, ErrorCode::Unavailable, "try again later"),
+        UpstreamFailure::Offline => (
+            StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::Unavailable,
+            "ask the operator, who switched the upstream off",
+        ),
+        UpstreamFailure::Unauthorized | UpstreamFailure::Denied => (
+            StatusCode::NOT_FOUND,
+            ErrorCode::NameUnknown,
+            "check the name; a private one needs a login for that upstream in Larder's configuration",
+        ),
         UpstreamFailure::Unreachable
         | UpstreamFailure::Tls
         | UpstreamFailure::Failed { .. }
         | UpstreamFailure::Garbled
-        | UpstreamFailure::Cut => (StatusCode::BAD_GATEWAY, ErrorCode::Unavailable),
+        | UpstreamFailure::Cut => (
+            StatusCode::BAD_GATEWAY,
+            ErrorCode::Unavailable,
+            "try again later; larder doctor --server on the registry's machine says more",
+        ),
     }
 }
 
 /// Why a path means nothing.
 pub(crate) fn from_route(error: &RouteError) -> ApiError {
-    let detail = error.to_string();
+    let fix = match error {
+        RouteError::NotFound => "a registry's paths begin with /v2/",
+        RouteError::NoSuchRoute | RouteError::Namespace(_) | RouteError::Encoding => "",
+        RouteError::Name(_) => "rename the image with docker tag",
+        RouteError::Reference(ReferenceError::Tag(_)) => "choose another with docker tag",
+        RouteError::Reference(ReferenceError::Digest(_)) | RouteError::Digest(_) => DIGEST_FORM,
+        RouteError::Upload(_) => "go on at the Location that the last answer named, as it is",
+    };
+    let detail = with_fix(error, fix);
     match error {
         RouteError::NotFound | RouteError::NoSuchRoute => {
             ApiError::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, detail)
@@ -184,11 +244,17 @@ pub(crate) fn from_refusal(refusal: &Refusal, request_id: &str) -> ApiError {
 /// The policy's no. With nothing needed in particular (the base) the detail is null, as in registry:2.
 pub(crate) fn from_denied(denied: &Denied) -> ApiError {
     if !denied.authenticating_could_help() {
-        return ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, denied.reason.as_ref());
+        let detail = with_fix(&denied.reason, "whoever administers this registry can allow it");
+        // docker shows the message alone, and the words by which people search stay at its beginning.
+        let message = Some(format!("{}: {}", ErrorCode::Denied.message(), denied.reason));
+        return ApiError { message, ..ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, detail) };
     }
     let detail = match &denied.needed {
         None => Value::Null,
-        Some(scope) => json!({ "reason": denied.reason, "needed": scope.to_string() }),
+        Some(scope) => {
+            let reason = with_fix(&denied.reason, "log in with docker login");
+            json!({ "reason": reason, "needed": scope.to_string() })
+        }
     };
     ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, detail)
 }

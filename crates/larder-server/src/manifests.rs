@@ -10,7 +10,7 @@ use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
 use crate::body::Body;
 use crate::condition;
 use crate::content::{Content, ContentBytes};
-use crate::error::ApiError;
+use crate::error::{ApiError, with_fix};
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, DOCKER_CONTENT_DIGEST, LARDER_STALE, OCI_SUBJECT, OCI_TAG, header};
 use crate::uploads::{in_time, next_piece};
@@ -89,14 +89,17 @@ impl Call {
             return Err(ApiError::new(
                 StatusCode::URI_TOO_LONG,
                 ErrorCode::TagInvalid,
-                format!("a push may set {MOST_TAGS} tags at once, this one has {}", texts.len()),
+                format!(
+                    "a push may set {MOST_TAGS} tags at once, this one has {}; push the others by another request",
+                    texts.len()
+                ),
             ));
         }
         texts
             .iter()
             .map(|text| {
                 text.parse().map_err(|error: larder_oci::TagError| {
-                    ApiError::bad_request(ErrorCode::TagInvalid, error.to_string())
+                    ApiError::bad_request(ErrorCode::TagInvalid, with_fix(error, "choose another tag"))
                 })
             })
             .collect()
@@ -106,7 +109,8 @@ impl Call {
         let Some(value) = self.parts.headers.get(CONTENT_TYPE) else { return Ok(None) };
         let text = value.to_str().unwrap_or_default();
         text.parse().map(Some).map_err(|error: larder_oci::MediaTypeError| {
-            ApiError::bad_request(ErrorCode::ManifestInvalid, format!("Content-Type: {error}"))
+            let detail = with_fix(format!("Content-Type: {error}"), "send the manifest's own mediaType");
+            ApiError::bad_request(ErrorCode::ManifestInvalid, detail)
         })
     }
 

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
@@ -20,10 +21,15 @@ use crate::request::{Answer, Call, Failure};
 use crate::respond;
 use crate::route::Route;
 
+/// The kind of a TLS hello to the plain port.
+const HELLO: &str = "wrong-protocol";
 /// More than an operator reads; the one that was seen least lately makes room.
 const MOST_PROBLEMS: usize = 200;
 /// A page of clients, and some memory.
 const MOST_CLIENTS: usize = 1000;
+/// Within this, a client that spoke TLS to the plain port and now speaks plain HTTP only tried: docker, podman and containerd
+/// try TLS first wherever they are told that plain HTTP will do.
+const PROBE: Duration = Duration::from_secs(5);
 /// Of a text from outside, as much as says what it is.
 const LONGEST_TEXT: usize = 200;
 
@@ -31,6 +37,8 @@ const LONGEST_TEXT: usize = 200;
 #[derive(Default)]
 pub(crate) struct Problems {
     refused: Mutex<Vec<Problem>>,
+    /// Whether there may be a hello among them that a request can still explain; so that requests don't lock for nothing.
+    hellos: AtomicBool,
     /// By a hash of address, agent and door.
     clients: Mutex<HashMap<u64, Seen>>,
 }
@@ -47,6 +55,8 @@ struct Problem {
     first: SystemTime,
     last: SystemTime,
     count: u64,
+    /// How many of them came so close after each other that one answer to what they were about counts for all.
+    in_a_row: u64,
 }
 
 /// A client that pulled.
@@ -83,6 +93,8 @@ impl Problems {
                 && known.repository == repository
         });
         if let Some(known) = known {
+            let pause = now.duration_since(known.last).unwrap_or_default();
+            known.in_a_row = if pause <= PROBE { known.in_a_row + 1 } else { 1 };
             known.last = now;
             known.count += 1;
             known.reason = explained.reason;
@@ -106,20 +118,50 @@ impl Problems {
             first: now,
             last: now,
             count: 1,
+            in_a_row: 1,
         });
     }
 
-    /// A connection that speaks TLS to the plain port, or the other way round.
-    pub(crate) fn note_wrong_protocol(&self, client: IpAddr, words: &str) {
+    /// A connection that speaks TLS to the plain port. Taken back if the client then [speaks](Problems::note_plain) plain HTTP.
+    pub(crate) fn note_hello(&self, client: IpAddr, words: &str, now: SystemTime) {
+        self.note_protocol(HELLO, client, words, now);
+        self.hellos.store(true, Ordering::Release);
+    }
+
+    /// A connection that speaks plain HTTP to the TLS port.
+    pub(crate) fn note_plain_to_tls(&self, client: IpAddr, words: &str, now: SystemTime) {
+        self.note_protocol("plain-to-tls", client, words, now);
+    }
+
+    /// A request of a registry's client by plain HTTP: the hellos just before it only asked whether there is TLS.
+    pub(crate) fn note_plain(&self, client: IpAddr, now: SystemTime) {
+        if !self.hellos.load(Ordering::Acquire) {
+            return;
+        }
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |problem: &Problem| {
+            problem.kind == HELLO && now.duration_since(problem.last).unwrap_or_default() <= PROBE
+        };
+        let place = refused.iter().position(|problem| problem.client == client && is_fresh(problem));
+        if let Some(problem) = place.and_then(|place| refused.get_mut(place)) {
+            problem.count = problem.count.saturating_sub(problem.in_a_row);
+            problem.in_a_row = 0;
+        }
+        refused.retain(|problem| problem.count > 0);
+        // Under the lock, so that no hello is missed that is noted meanwhile.
+        self.hellos.store(refused.iter().any(is_fresh), Ordering::Release);
+    }
+
+    fn note_protocol(&self, kind: &'static str, client: IpAddr, words: &str, now: SystemTime) {
         let explained = Explained {
-            kind: "wrong-protocol",
+            kind,
             reason: words.to_owned(),
             hop: "client",
             fix: "larder client docker http://REGISTRY (or podman, containerd) prints what that client has to be told; or give the \
                   registry a certificate"
                 .to_owned(),
         };
-        self.note(client, None, None, explained, SystemTime::now());
+        self.note(client, None, None, explained, now);
     }
 
     /// A proxy that says `http` of requests that reached it by `https`, as `http.host` says that they do.
@@ -337,57 +379,4 @@ impl Call {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn explained(kind: &'static str) -> Explained {
-        Explained { kind, reason: "because".to_owned(), hop: "client", fix: "do".to_owned() }
-    }
-
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([10, 0, 0, last])
-    }
-
-    #[test]
-    fn refusals_of_one_kind_for_one_client_are_one_problem_and_the_newest_stands_first() {
-        let problems = Problems::default();
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        problems.note(address(1), None, None, explained("a"), at(1));
-        problems.note(address(1), None, None, explained("a"), at(3));
-        problems.note(address(2), None, None, explained("a"), at(2));
-        let told = problems.to_json();
-        let list = told["problems"].as_array().expect("a list");
-        assert_eq!(list.len(), 2);
-        assert_eq!((list[0]["client"].as_str(), list[0]["count"].as_u64()), (Some("10.0.0.1"), Some(2)));
-        assert_eq!(list[0]["first"], "1970-01-01T00:00:01Z");
-        assert_eq!(list[0]["last"], "1970-01-01T00:00:03Z");
-    }
-
-    #[test]
-    fn the_lists_do_not_grow_without_end() {
-        let problems = Problems::default();
-        for number in 0..2000_u32 {
-            let client = IpAddr::from(number.to_be_bytes());
-            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(number));
-            problems.note(client, None, None, explained("a"), at);
-            problems.note_pull(client, b"docker", None);
-        }
-        assert_eq!(problems.to_json()["problems"].as_array().map(Vec::len), Some(MOST_PROBLEMS));
-        assert_eq!(problems.clients_json()["clients"].as_array().map(Vec::len), Some(MOST_CLIENTS));
-        assert_eq!(problems.to_json()["problems"][0]["client"], "0.0.7.207", "the newest is kept");
-    }
-
-    #[test]
-    fn a_proxy_that_forgets_tls_is_named_only_where_tls_is_promised() {
-        let problems = Problems::default();
-        let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-proto", http::HeaderValue::from_static("http"));
-        problems.note_forwarded(address(1), &headers, None);
-        problems.note_forwarded(address(1), &headers, Some("http://reg.lan"));
-        assert_eq!(problems.to_json()["problems"].as_array().map(Vec::len), Some(0));
-        problems.note_forwarded(address(1), &headers, Some("https://reg.lan"));
-        assert_eq!(problems.to_json()["problems"][0]["kind"], "proxy-scheme");
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -108,11 +109,14 @@ impl Call {
             return response;
         }
         if !allowed.split(", ").any(|method| method == self.parts.method.as_str()) {
-            let detail = format!("this path answers {allowed}, not {}", self.parts.method);
+            let detail = format!("this path doesn't answer {}; it answers {allowed}", self.parts.method);
             let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, detail);
             let mut response = error_response(&[error]);
             response.headers_mut().insert(ALLOW, header(allowed));
             return response;
+        }
+        if !self.peer.is_tls && route.is_registrys() {
+            self.app.problems.note_plain(self.peer.address.ip(), SystemTime::now());
         }
         let pending = self.begin_audit(&route);
         let refusal = pending.as_ref().and_then(Pending::refusal);

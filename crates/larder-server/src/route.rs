@@ -68,19 +68,19 @@ pub(crate) enum RouteError {
     NotFound,
     /// Below `/v2/`, but of no known shape.
     #[error(
-        "no registry route has this form: a registry serves /v2/<name>/manifests/<tag or digest>, \
+        "no registry route has this form; a registry serves /v2/<name>/manifests/<tag or digest>, \
          /v2/<name>/blobs/<digest>, /v2/<name>/blobs/uploads/, /v2/<name>/tags/list, \
          /v2/<name>/referrers/<digest> and /v2/_catalog"
     )]
     NoSuchRoute,
     /// A mirror for a registry that this one doesn't know.
     #[error(
-        "this registry is no mirror of {0} (?ns=): its operator can add that registry to the upstreams, or take this \
+        "this registry is no mirror of {0} (?ns=); its operator can add that registry to the upstreams, or take this \
          one out of the client's mirrors for it"
     )]
     Namespace(String),
     /// Not UTF-8 after decoding.
-    #[error("the path is not valid UTF-8")]
+    #[error("the path is not valid UTF-8; write names in ASCII")]
     Encoding,
     /// The name can't be one.
     #[error(transparent)]
@@ -165,6 +165,11 @@ impl Route {
             | Route::Catalog
             | Route::Api(_) => None,
         }
+    }
+
+    /// Whether registries' clients ask it: below `/v2/`.
+    pub(crate) fn is_registrys(&self) -> bool {
+        matches!(self, Route::Base | Route::Catalog) || self.repository().is_some()
     }
 
     /// The same about another repository.

@@ -60,13 +60,15 @@ impl Call {
         let kind =
             self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !kind.starts_with("application/x-www-form-urlencoded") {
-            return Err(refused("POST takes a form (application/x-www-form-urlencoded)".to_owned()));
+            return Err(refused("POST takes a form; send application/x-www-form-urlencoded".to_owned()));
         }
         let read = async {
             let mut form = Vec::new();
             while let Some(piece) = next_piece(&mut body, self.options.limits.silence).await? {
                 if form.len() + piece.len() > LONGEST_FORM {
-                    return Err(refused(format!("the form has more than {LONGEST_FORM} bytes")));
+                    return Err(refused(format!(
+                        "the form has more than {LONGEST_FORM} bytes; ask for fewer scopes at once"
+                    )));
                 }
                 form.extend_from_slice(&piece);
             }

@@ -10,7 +10,7 @@ use larder_core::{RegistryError, UploadProgress, UploadWriter};
 use larder_oci::{Access, Algorithm, ChunkRange, Digest, ErrorCode, Push, RepoName, UploadId};
 
 use crate::body::Body;
-use crate::error::{ApiError, error_response};
+use crate::error::{ApiError, DIGEST_FORM, error_response, from_registry, with_fix};
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH, header};
 
@@ -62,7 +62,7 @@ impl Call {
         let digest = self.parameter("digest").ok_or_else(|| {
             ApiError::bad_request(
                 ErrorCode::DigestInvalid,
-                "the digest is missing: end the upload with PUT <location>?digest=sha256:…",
+                "the digest is missing; end the upload with PUT <location>?digest=sha256:…",
             )
         })?;
         let digest = parse_digest(&digest)?;
@@ -142,7 +142,7 @@ impl Call {
     fn upload_algorithm(&self) -> Result<Option<Algorithm>, ApiError> {
         let Some(text) = self.parameter("digest-algorithm") else { return Ok(None) };
         text.parse().map(Some).map_err(|error: larder_oci::DigestError| {
-            ApiError::bad_request(ErrorCode::DigestInvalid, error.to_string())
+            ApiError::bad_request(ErrorCode::DigestInvalid, with_fix(error, DIGEST_FORM))
         })
     }
 
@@ -152,7 +152,11 @@ impl Call {
         let chunk: ChunkRange =
             value.to_str().unwrap_or_default().parse().map_err(|error: larder_oci::ChunkRangeError| {
                 let status = StatusCode::RANGE_NOT_SATISFIABLE;
-                ApiError::new(status, ErrorCode::RangeInvalid, error.to_string())
+                ApiError::new(
+                    status,
+                    ErrorCode::RangeInvalid,
+                    with_fix(error, "write it so, or leave it out"),
+                )
             })?;
         match self.content_length() {
             Some(length) if length != chunk.length() => {
@@ -166,8 +170,7 @@ impl Call {
     fn refused_chunk(&self, name: &RepoName, error: RegistryError) -> Answer {
         let RegistryError::ChunkOutOfOrder { id, length, .. } = error else { return Err(error.into()) };
         let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        let mut response =
-            error_response(&[ApiError::new(status, ErrorCode::RangeInvalid, error.to_string())]);
+        let mut response = error_response(&from_registry(&error, &self.id()));
         let state = self.upload_at(status, name, UploadProgress { id, length });
         for (name, value) in state.headers() {
             if *name != http::header::CONTENT_LENGTH {
@@ -197,7 +200,7 @@ impl Call {
 
 fn parse_digest(text: &str) -> Result<Digest, ApiError> {
     text.parse().map_err(|error: larder_oci::DigestError| {
-        ApiError::bad_request(ErrorCode::DigestInvalid, error.to_string())
+        ApiError::bad_request(ErrorCode::DigestInvalid, with_fix(error, DIGEST_FORM))
     })
 }
 
@@ -207,7 +210,8 @@ pub(crate) async fn in_time<T>(
     reading: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| {
-        let detail = format!("the request's body did not arrive within {} seconds", limit.as_secs());
+        let detail =
+            format!("the request's body did not arrive within {} seconds; send it again", limit.as_secs());
         Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorCode::Unknown, detail).into())
     })
 }
@@ -217,13 +221,16 @@ pub(crate) async fn next_piece(body: &mut Incoming, silence: Duration) -> Result
     loop {
         match tokio::time::timeout(silence, body.frame()).await {
             Err(_) => {
-                let detail = format!("nothing was sent for {} seconds", silence.as_secs());
+                let detail = format!(
+                    "nothing was sent for {} seconds; go on from where the upload's location says",
+                    silence.as_secs()
+                );
                 let status = StatusCode::REQUEST_TIMEOUT;
                 return Err(ApiError::new(status, ErrorCode::BlobUploadInvalid, detail).into());
             }
             Ok(None) => return Ok(None),
             Ok(Some(Err(error))) => {
-                return Err(Failure::ClientGone(format!("the request broke off: {error}")));
+                return Err(Failure::ClientGone(format!("the request broke off: {error}; send it again")));
             }
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {

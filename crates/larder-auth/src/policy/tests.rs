@@ -155,7 +155,7 @@ fn denials_say_what_would_help() {
     let denied = Policy::new(Mode::AnonymousPull).push(&narrow, &repository()).unwrap_err();
     assert_eq!(
         denied.reason,
-        "the token does not cover repository:team/app:pull,push: ask for a token with this scope"
+        "the token does not cover repository:team/app:pull,push; ask for a token with this scope"
     );
 }
 

@@ -73,6 +73,53 @@ fn every_kind_of_error_has_its_status_and_code() {
     for (error, status, code) in cases.into_iter().chain(shared) {
         let errors = from_registry(&error, "id");
         assert_eq!((errors[0].status.as_u16(), errors[0].code.as_str()), (status, code), "{error}");
-        assert!(errors[0].detail.as_str().is_some_and(|text| text.len() > 10), "{error}");
+        let told = errors[0].detail.as_str().expect("a sentence");
+        assert!(status == 500 || told.contains("; "), "{told} has no fix");
     }
+}
+
+#[test]
+fn every_refusal_of_credentials_says_what_to_do() {
+    use larder_auth::{KeyProblem, TokenProblem};
+    let user = || "alice".to_owned();
+    let keys = [KeyProblem::Unknown, KeyProblem::Forged, KeyProblem::Expired, KeyProblem::OwnerGone];
+    let tokens = [
+        TokenProblem::Expired,
+        TokenProblem::NotYetValid,
+        TokenProblem::BadSignature,
+        TokenProblem::OtherService,
+        TokenProblem::PasswordChanged,
+        TokenProblem::OtherIssuer,
+        TokenProblem::UntrustedKey,
+        TokenProblem::AlgorithmNotAllowed,
+        TokenProblem::Garbled,
+        TokenProblem::OtherCertificate,
+        TokenProblem::UserGone,
+    ];
+    let others = [
+        Refusal::UnknownUser { user: user() },
+        Refusal::WrongPassword { user: user() },
+        Refusal::LoginNeeded,
+        Refusal::LoginUnusable,
+        Refusal::HeaderGarbled,
+        Refusal::SchemeNotOffered,
+        Refusal::Failed(AuthError::TooManyLogins),
+    ];
+    let refusals = others.into_iter().chain(keys.map(Refusal::Key)).chain(tokens.map(Refusal::Token));
+    for refusal in refusals {
+        let error = from_refusal(&refusal, "id");
+        assert!(matches!(error.status.as_u16(), 401 | 429), "{refusal}");
+        assert!(error.detail.as_str().is_some_and(|told| told.contains("; ")), "{}", error.detail);
+    }
+}
+
+#[test]
+fn a_mirror_that_this_is_not_is_named_with_what_to_do() {
+    let error = from_route(&RouteError::Namespace("other.lan".to_owned()));
+    assert_eq!((error.status.as_u16(), error.code), (404, ErrorCode::NameUnknown));
+    assert!(
+        error.detail.as_str().is_some_and(|told| told.contains("; its operator can add")),
+        "{}",
+        error.detail
+    );
 }

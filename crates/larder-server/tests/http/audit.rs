@@ -166,7 +166,7 @@ async fn denials_name_the_rule_and_logins_who_it_was_said_to_be() {
             json!({
                 "by": "token", "action": "pull", "repository": "team/app", "reference": "one",
                 "allowed": false, "status": 401,
-                "reason": "no rule lets anonymous pull in team/app: log in with docker login",
+                "reason": "no rule lets anonymous pull in team/app; log in with docker login",
             }),
         ]
     );

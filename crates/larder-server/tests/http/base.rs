@@ -85,7 +85,7 @@ async fn methods() {
     assert_eq!(
         reply.text(),
         "{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"The operation is unsupported.\",\
-         \"detail\":\"this path answers GET, HEAD, not PUT\"}]}\n"
+         \"detail\":\"this path doesn't answer PUT; it answers GET, HEAD\"}]}\n"
     );
 }
 

@@ -37,7 +37,7 @@ async fn docker_login() {
         assert_eq!(reply.header("Www-Authenticate"), Some("Basic realm=\"Registry Realm\""));
         assert_eq!(
             reply.json()["errors"][0]["detail"],
-            "the user name or the password is wrong: log in again with docker login"
+            "the user name or the password is wrong; log in again with docker login"
         );
     }
 }
@@ -102,15 +102,15 @@ async fn headers_that_are_no_credentials() {
     let cases = [
         (
             "Bearer abc",
-            "this registry doesn't take this kind of credentials: see the WWW-Authenticate header",
+            "this registry doesn't take this kind of credentials; see the WWW-Authenticate header",
         ),
         (
             "Negotiate abc",
-            "this registry doesn't take this kind of credentials: see the WWW-Authenticate header",
+            "this registry doesn't take this kind of credentials; see the WWW-Authenticate header",
         ),
-        ("Basic", "the Authorization header can't be read"),
-        ("Basic !!!", "the Authorization header can't be read"),
-        ("Basic YWxpY2U=", "the Authorization header can't be read"),
+        ("Basic", "the Authorization header can't be read; log in again with docker login"),
+        ("Basic !!!", "the Authorization header can't be read; log in again with docker login"),
+        ("Basic YWxpY2U=", "the Authorization header can't be read; log in again with docker login"),
     ];
     for (value, detail) in cases {
         let reply = server.ask(get("/v2/").with("Authorization", value)).await;

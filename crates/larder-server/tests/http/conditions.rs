@@ -98,7 +98,7 @@ async fn a_tag_moves_only_if_its_condition_holds() {
     assert_eq!(refused.refusal(), (412, "DENIED".into()));
     assert_eq!(
         refused.json()["errors"][0]["detail"],
-        "the precondition does not hold: one points at nothing"
+        "the precondition does not hold: one points at nothing; look at what the tag points at now, and decide anew"
     );
     assert_eq!(put_if("one", &first, "If-None-Match", "*".into()).await.status, 201);
     assert_eq!(put_if("one", &second, "If-None-Match", "*".into()).await.status, 412);

@@ -27,7 +27,7 @@ async fn a_guesser_is_told_to_wait_and_the_household_is_not() {
     assert_eq!(reply.header("Retry-After"), Some("1"));
     assert_eq!(reply.header("Www-Authenticate"), None, "no other credentials are asked for");
     // docker shows the message and nothing else.
-    let words = "too many wrong passwords for this user from this address: try again in 1 s";
+    let words = "too many wrong passwords for this user from this address; try again in 1 s";
     let error = &reply.json()["errors"][0];
     assert_eq!((&error["message"], &error["detail"]), (&words.into(), &words.into()));
     assert_eq!(server.ask(login(ALICE, "203.0.113.7")).await.status, 200, "her password is known there");

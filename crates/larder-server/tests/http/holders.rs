@@ -85,12 +85,15 @@ async fn a_certificate_is_an_account_that_rules_can_name() {
     assert_eq!(status(&server, Some(&robot), get(blob.as_str())).await, 200);
     let denied = ask(&server, Some(&robot), delete(blob.as_str())).await.unwrap();
     assert_eq!(denied.refusal(), (403, "DENIED".into()));
-    let reason = "config.yml:2, rule 2 forbids certificate:robot to delete in team/app";
+    let reason = "config.yml:2, rule 2 forbids certificate:robot to delete in team/app; whoever administers this registry can allow it";
     assert_eq!(denied.json()["errors"][0]["detail"], reason);
     assert_eq!(status(&server, Some(&robot), push("other/app")).await, 403);
     // Verified, and yet nobody whom a rule knows.
     let denied = ask(&server, Some(&stranger), get(blob.as_str())).await.unwrap();
-    assert_eq!(denied.json()["errors"][0]["detail"], "no rule lets certificate:stranger pull in team/app");
+    assert_eq!(
+        denied.json()["errors"][0]["detail"],
+        "no rule lets certificate:stranger pull in team/app; whoever administers this registry can allow it"
+    );
     // Whoever shows a password is known by that.
     let alice = get(blob.as_str()).basic(ALICE.0, ALICE.1);
     assert_eq!(status(&server, Some(&stranger), alice.clone()).await, 200);

@@ -98,7 +98,7 @@ async fn page_sizes_that_are_none() {
     assert_eq!(
         reply.text(),
         "{\"errors\":[{\"code\":\"PAGINATION_NUMBER_INVALID\",\"message\":\"invalid number of results requested\",\
-         \"detail\":{\"n\":\"abc\",\"reason\":\"n must be a number from 0; at most 1000 are sent at once\"}}]}\n"
+         \"detail\":{\"n\":\"abc\",\"reason\":\"n must be a number; write one from 0 to 1000, the most that is sent at once\"}}]}\n"
     );
 }
 

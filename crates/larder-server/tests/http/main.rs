@@ -22,6 +22,8 @@ mod deletes;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod explained;
+#[cfg(test)]
 mod guessing;
 #[cfg(test)]
 mod holders;

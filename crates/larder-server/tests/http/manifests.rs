@@ -14,9 +14,9 @@ async fn missing_content_is_named_piece_by_piece() {
         reply.text(),
         format!(
             "{{\"errors\":[{{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown to registry\",\
-             \"detail\":\"lab/app lacks the config {CONFIG_DIGEST}: push it before the manifest that names it\"}},\
+             \"detail\":\"lab/app lacks the config {CONFIG_DIGEST}; push it before the manifest that names it\"}},\
              {{\"code\":\"MANIFEST_BLOB_UNKNOWN\",\"message\":\"blob unknown to registry\",\
-             \"detail\":\"lab/app lacks the layer {LAYER_DIGEST}: push it before the manifest that names it\"}}]}}\n"
+             \"detail\":\"lab/app lacks the layer {LAYER_DIGEST}; push it before the manifest that names it\"}}]}}\n"
         )
     );
     server.push_blob("lab/app", CONFIG).await;
@@ -26,7 +26,7 @@ async fn missing_content_is_named_piece_by_piece() {
     let reply = server.put_manifest("lab/app", "two", OCI_INDEX, list).await;
     assert_eq!(
         reply.json()["errors"][0]["detail"],
-        format!("lab/app lacks the manifest {ABSENT}: push it before the manifest that names it")
+        format!("lab/app lacks the manifest {ABSENT}; push it before the manifest that names it")
     );
     // Another repository's blobs don't count.
     server.push_blobs("lab/other").await;
@@ -151,7 +151,7 @@ async fn four_megabytes_and_no_byte_more() {
         assert_eq!(reply.refusal(), (413, "MANIFEST_INVALID".into()), "chunked: {chunked}");
         assert_eq!(
             reply.json()["errors"][0]["detail"],
-            "the manifest has more than 4194304 bytes, the most that a manifest may have here"
+            "the manifest has more than 4194304 bytes, the most that a manifest may have here; put what is large into a layer"
         );
         assert_eq!(push("over", sized(3 * LONGEST)).await.status, 413);
         assert_eq!(server.ask(get("/v2/lab/app/manifests/over")).await.status, 404);

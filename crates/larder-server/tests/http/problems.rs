@@ -77,6 +77,10 @@ async fn a_tls_hello_to_the_plain_port_is_a_problem() {
     let _ = stream.read_to_end(&mut rest).await;
     let told = server.ask(get("/api/v1/problems")).await.json();
     assert_eq!(told["problems"][0]["kind"], "wrong-protocol", "{told}");
+    // docker's way to an insecure registry: TLS first, and then plain.
+    server.ask(get("/v2/")).await;
+    let told = server.ask(get("/api/v1/problems")).await.json();
+    assert_eq!(told["problems"], serde_json::json!([]), "{told}");
 }
 
 #[tokio::test]

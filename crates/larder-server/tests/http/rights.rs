@@ -66,16 +66,21 @@ async fn a_denial_names_the_rule() {
     let reply = server.ask(delete("/v2/team/prod/app/manifests/one").basic(BOB.0, BOB.1)).await;
     assert_eq!(
         reply.text(),
-        "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"requested access to the resource is denied\",\
-         \"detail\":\"config.yml:3, rule 3 forbids bob to delete in team/prod/app\"}]}\n"
+        "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"requested access to the resource is denied: \
+         config.yml:3, rule 3 forbids bob to delete in team/prod/app\",\
+         \"detail\":\"config.yml:3, rule 3 forbids bob to delete in team/prod/app; \
+         whoever administers this registry can allow it\"}]}\n"
     );
     let reply = server.ask(get("/v2/team/app/manifests/one").basic(CAROL.0, CAROL.1)).await;
-    assert_eq!(reply.json()["errors"][0]["detail"], "no rule lets carol pull in team/app");
+    assert_eq!(
+        reply.json()["errors"][0]["detail"],
+        "no rule lets carol pull in team/app; whoever administers this registry can allow it"
+    );
     let reply = server.ask(get("/v2/team/app/manifests/one")).await;
     assert_eq!(
         reply.json()["errors"][0]["detail"],
         json!({
-            "reason": "no rule lets anonymous pull in team/app: log in with docker login",
+            "reason": "no rule lets anonymous pull in team/app; log in with docker login",
             "needed": "repository:team/app:pull",
         })
     );

@@ -192,7 +192,7 @@ async fn a_read_only_registry_takes_nothing_and_serves_on() {
         assert_eq!(reply.refusal(), (405, "UNSUPPORTED".into()));
         assert_eq!(
             reply.json()["errors"][0]["detail"],
-            "this registry is read-only at the moment (storage.maintenance.readonly)"
+            "this registry is read-only at the moment (storage.maintenance.readonly); pull, or wait until its operator ends that"
         );
     }
     assert_eq!(server.ask(get("/v2/lab/app/manifests/one")).await.status, 200);

@@ -84,7 +84,7 @@ fn what_is_explained() {
         ),
         (
             ("anonymous", "push", "public/app"),
-            "1 denied: no rule lets anonymous push in public/app: log in with docker login\nnear misses:\n  \
+            "1 denied: no rule lets anonymous push in public/app; log in with docker login\nnear misses:\n  \
              config.yml:9, rule 1 says that anonymous may pull here, and not push\n  \
              config.yml:11, rule 3 would allow it for ci, after a login\n",
         ),
@@ -111,6 +111,6 @@ fn without_rules_the_mode_is_explained() {
     assert_eq!(home.explain("bob", "push", "x"), "0 allowed: every user may do everything\n");
     assert_eq!(
         home.explain("anonymous", "pull", "x"),
-        "1 denied: only users of this registry have access: log in with docker login\n"
+        "1 denied: only users of this registry have access; log in with docker login\n"
     );
 }

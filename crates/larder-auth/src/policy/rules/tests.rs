@@ -93,7 +93,7 @@ fn who_may_do_what_and_which_rule_says_so() {
     assert_eq!(reason(&user("carol"), Push), "no rule lets carol push in team/prod/a");
     assert_eq!(
         reason(&Actor::Anonymous, Push),
-        "no rule lets anonymous push in team/prod/a: log in with docker login"
+        "no rule lets anonymous push in team/prod/a; log in with docker login"
     );
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Client {
 }
 
 /// A request in the making.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     method: &'static str,
     target: String,
@@ -267,10 +267,22 @@ impl Reply {
         assert!(!errors.is_empty());
         let codes = errors.iter().map(|error| {
             assert!(error["message"].is_string(), "{error}");
-            assert!(error.get("detail").is_some(), "{error}");
+            self.check_explained(error);
             error["code"].as_str().expect("a code").to_owned()
         });
         codes.collect()
+    }
+
+    /// Whoever is refused is told why and, after a semicolon, what to do. Only the challenge at the base says nothing.
+    fn check_explained(&self, error: &serde_json::Value) {
+        let detail = error.get("detail").unwrap_or_else(|| panic!("no detail: {error}"));
+        if !(400..500).contains(&self.status) || (detail.is_null() && error["code"] == "UNAUTHORIZED") {
+            return;
+        }
+        let told = detail.as_str().or_else(|| detail["reason"].as_str()).unwrap_or_default();
+        let (seen, fix) =
+            told.split_once("; ").unwrap_or_else(|| panic!("no fix after a semicolon: {error}"));
+        assert!(seen.len() > 10 && fix.len() > 10, "{error}");
     }
 
     /// The status and the one code.
