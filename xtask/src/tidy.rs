@@ -23,6 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("larder-auth", &["larder-oci"]),
     ("larder-notify", &["larder-oci", "larder-storage", "larder-core"]),
     ("larder-doctor", &["larder-oci"]),
+    ("larder-certificates", &["larder-storage"]),
     ("larder-server", &["larder-oci", "larder-core", "larder-auth", "larder-notify"]),
     (
         "larder",
@@ -35,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "larder-auth",
             "larder-notify",
             "larder-doctor",
+            "larder-certificates",
             "larder-server",
         ],
     ),

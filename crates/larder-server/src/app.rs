@@ -26,7 +26,7 @@ use crate::outlet::Outlet;
 use crate::problems::Problems;
 use crate::request::Call;
 use crate::respond::DOCKER_API_VERSION;
-use crate::setup::SetupPage;
+use crate::setup::{OwnAuthority, SetupPage};
 
 /// What answers requests: the registry, who may use it, and how it is presented.
 pub struct App {
@@ -89,6 +89,8 @@ pub struct Observers {
     pub upstreams: Option<UpstreamReports>,
     /// Whether requests may be answered at all.
     pub health: Option<Arc<Health>>,
+    /// The registry's own authority, for clients to trust.
+    pub authority: Option<OwnAuthority>,
 }
 
 /// The other end of a connection.

@@ -140,6 +140,7 @@ impl Subject {
             | Route::Health
             | Route::Ready
             | Route::Setup
+            | Route::SetupAuthority
             | Route::Problems
             | Route::Clients
             | Route::BaseWithoutSlash => None,

@@ -29,6 +29,7 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Token => "/auth/token".to_owned(),
         Route::Cache => "/api/cache".to_owned(),
         Route::Setup => "/setup".to_owned(),
+        Route::SetupAuthority => "/setup/ca.crt".to_owned(),
         Route::Problems => "/api/v1/problems".to_owned(),
         Route::Clients => "/api/v1/clients".to_owned(),
         Route::BaseWithoutSlash => "/v2".to_owned(),

@@ -54,5 +54,5 @@ pub use limits::Limits;
 pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
 pub use server::{BoundServer, ServeError, probe};
-pub use setup::{Reached, SetupPage};
+pub use setup::{OwnAuthority, Reached, SetupPage};
 pub use tls::{CertificateName, CipherSuite, ClientCertificates, Tls, TlsError, TlsFiles};

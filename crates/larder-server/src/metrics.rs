@@ -167,6 +167,7 @@ fn handler(route: &Route) -> Option<usize> {
         | Route::Ready
         | Route::Cache
         | Route::Setup
+        | Route::SetupAuthority
         | Route::Problems
         | Route::Clients
         | Route::BaseWithoutSlash

@@ -169,6 +169,7 @@ impl Call {
             Route::Token => self.token(body).await,
             Route::Cache => self.cache_status().await,
             Route::Setup => Ok(self.setup()),
+            Route::SetupAuthority => Ok(self.setup_authority()),
             Route::Problems => self.problems().await,
             Route::Clients => self.clients().await,
             Route::Api(api) => self.api(api).await,

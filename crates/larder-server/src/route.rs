@@ -21,6 +21,8 @@ pub(crate) enum Route {
     Cache,
     /// `/setup`: what clients have to be told.
     Setup,
+    /// `/setup/ca.crt`: whom clients have to trust.
+    SetupAuthority,
     /// `/api/v1/problems`: what was refused lately.
     Problems,
     /// `/api/v1/clients`: who pulled.
@@ -107,6 +109,7 @@ impl Route {
             "/auth/token" | "/auth/token/" => Ok(Route::Token),
             "/api/cache" => Ok(Route::Cache),
             "/setup" => Ok(Route::Setup),
+            "/setup/ca.crt" => Ok(Route::SetupAuthority),
             "/api/v1/problems" => Ok(Route::Problems),
             "/api/v1/clients" => Ok(Route::Clients),
             "/v2" => Ok(Route::BaseWithoutSlash),
@@ -158,6 +161,7 @@ impl Route {
             | Route::Token
             | Route::Cache
             | Route::Setup
+            | Route::SetupAuthority
             | Route::Problems
             | Route::Clients
             | Route::BaseWithoutSlash
@@ -189,7 +193,7 @@ impl Route {
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Route::Root | Route::Health | Route::Ready => "GET, HEAD",
-            Route::Setup | Route::Problems | Route::Clients => "GET, HEAD",
+            Route::Setup | Route::SetupAuthority | Route::Problems | Route::Clients => "GET, HEAD",
             Route::Token => "GET, HEAD, POST",
             Route::Cache | Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
             Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",

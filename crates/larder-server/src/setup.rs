@@ -16,6 +16,17 @@ pub struct Reached {
     pub root: Option<String>,
     /// What the upstreams' images' names begin with here.
     pub prefixes: Vec<String>,
+    /// The authority that signs this registry's certificate, if it is its own.
+    pub authority: Option<OwnAuthority>,
+}
+
+/// An authority of this registry alone, whose certificate `/setup/ca.crt` gives to everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAuthority {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// Its SHA-256, as `openssl x509 -fingerprint` shows it.
+    pub fingerprint: String,
 }
 
 /// Makes the page's text: sections that begin with a line `== title`.
@@ -25,11 +36,7 @@ impl Call {
     /// Text for curl, HTML for browsers: who says that he takes it.
     pub(crate) fn setup(&self) -> Response<Body> {
         let Some(page) = self.options.setup else {
-            return respond::with_body(
-                StatusCode::NOT_FOUND,
-                "text/plain; charset=utf-8",
-                "404 page not found\n",
-            );
+            return not_found("404 page not found\n");
         };
         let rootless = self.options.doors.iter().find(|door| door.prefix.is_none());
         let prefixes = self.options.doors.iter().filter_map(|door| door.prefix.as_ref());
@@ -37,6 +44,7 @@ impl Call {
             url: self.base_url(),
             root: rootless.and_then(|door| door.namespaces.first().cloned()),
             prefixes: prefixes.map(|prefix| prefix.as_str().to_owned()).collect(),
+            authority: self.app.observers.authority.clone(),
         };
         let text = page(&reached);
         let accept = self.parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -51,6 +59,24 @@ impl Call {
         response.headers_mut().insert("content-security-policy", policy);
         response
     }
+
+    /// The certificate of the registry's own authority.
+    pub(crate) fn setup_authority(&self) -> Response<Body> {
+        match &self.app.observers.authority {
+            Some(authority) => respond::with_body(
+                StatusCode::OK,
+                "application/x-x509-ca-cert",
+                authority.certificate.clone(),
+            ),
+            None => not_found(
+                "This registry has no authority of its own (http.tls.auto): who signs its certificate, its operator knows.\n",
+            ),
+        }
+    }
+}
+
+fn not_found(words: &'static str) -> Response<Body> {
+    respond::with_body(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", words)
 }
 
 fn html(text: &str) -> String {

@@ -118,9 +118,18 @@ pub(crate) struct Serve {
     /// The directory for images and users of a start without a config file.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(crate) data: Option<PathBuf>,
+    /// Speak TLS with a certificate of Larder's own authority, which clients trust as /setup says (http.tls.auto).
+    #[arg(long, value_enum)]
+    pub(crate) tls: Option<TlsChoice>,
     /// Further arguments, which registry:2 takes and doesn't look at.
     #[arg(hide = true)]
     pub(crate) ignored: Vec<OsString>,
+}
+
+/// Where a certificate comes from that no configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TlsChoice {
+    Auto,
 }
 
 /// `larder garbage-collect`, with the flags of registry:2 and registry:3. Their flag library takes `--flag=true`, too.

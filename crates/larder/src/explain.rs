@@ -9,9 +9,9 @@ use larder_auth::Users;
 use larder_server::Tls;
 
 use crate::access::users_files;
+use crate::certificates;
 use crate::cli;
-use crate::config::{self, Config, Environment, Loaded, Source};
-use crate::serve;
+use crate::config::{self, CertificateSource, Config, Environment, Loaded, Source};
 
 /// Runs the command: what was asked for goes to `output`, what is wrong to `errors`.
 ///
@@ -86,7 +86,9 @@ fn failed(mistakes: usize, source: &Source, errors: &mut impl Write) -> Result<E
 fn unusable_files(config: &Config) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(tls) = &config.http.tls
-        && let Err(error) = Tls::load(serve::tls_files(tls, &config.http))
+        // Its own certificate is made at the start.
+        && let CertificateSource::Files { .. } = tls.source
+        && let Err(error) = Tls::load(certificates::tls_files(tls, config))
     {
         sentences.push(format!("http.tls: {}", with_causes(&error)));
     }

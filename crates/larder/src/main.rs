@@ -2,6 +2,7 @@
 
 mod cli;
 mod serve;
+mod certificates;
 mod control;
 mod reload;
 mod access;
@@ -33,7 +34,7 @@ mod documents;
 mod mirror;
 
 use clap::Parser;
-use cli::{Command, CommandLine};
+use cli::{Command, CommandLine, TlsChoice};
 use config::{Environment, Source};
 use std::{error::Error, process::ExitCode};
 
@@ -63,7 +64,12 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
                 environment,
                 may_use_system_directory,
             )?;
-            serve::serve(source, environment, &options.ignored)?;
+            match options.tls {
+                Some(TlsChoice::Auto) => {
+                    serve::serve(source, &environment.with_own_certificate(), &options.ignored)?;
+                }
+                None => serve::serve(source, environment, &options.ignored)?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::User(user) => {

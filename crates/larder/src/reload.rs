@@ -11,12 +11,13 @@ use std::time::Duration;
 use larder_auth::FileStamp;
 use larder_core::Registry;
 use larder_notify::Notifications;
-use larder_server::{App, Tls};
+use larder_server::App;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::AuditLog;
-use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Storage};
+use crate::certificates::{self, OwnCertificate};
+use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Storage, Tls};
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
@@ -53,7 +54,8 @@ impl Told {
 pub(crate) struct Handles {
     pub(crate) registry: Registry,
     pub(crate) app: Arc<App>,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) tls: Option<larder_server::Tls>,
+    pub(crate) own_certificate: Option<Arc<OwnCertificate>>,
     pub(crate) log: LogHandle,
     pub(crate) access_log: LineWriter,
     pub(crate) notifications: Option<Arc<Notifications>>,
@@ -157,9 +159,12 @@ impl Reloader {
             tracing::warn!("{key} has changed, and needs a restart to take effect");
         }
         if let (Some(handle), Some(tls)) = (&self.handles.tls, &new.http.tls)
-            && !handle.reload(serve::tls_files(tls, &new.http))
+            && !handle.reload(certificates::tls_files(tls, &new))
         {
             new.http.tls.clone_from(&self.told.config.http.tls);
+        }
+        if let Some(own) = &self.handles.own_certificate {
+            own.name_anew(&new);
         }
         if self.told.config.access != new.access
             && let Err(error) = serve::replace_rules(self.handles.app.gate(), &new)
@@ -249,7 +254,9 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("http.debug", &old.http.debug, debug, &mut kept);
     keep("http.net", &old.http.unix_socket, unix_socket, &mut kept);
     keep("http.draintimeout", &old.http.drain_timeout, drain_timeout, &mut kept);
-    if old.http.tls.is_some() != tls.is_some() {
+    // A certificate may come from other files, and not from elsewhere.
+    let origin = |tls: &Option<Tls>| tls.as_ref().map(|tls| std::mem::discriminant(&tls.source));
+    if origin(&old.http.tls) != origin(tls) {
         keep("http.tls", &old.http.tls, tls, &mut kept);
     }
     keep("auth", &old.auth, auth, &mut kept);

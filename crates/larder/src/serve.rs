@@ -11,8 +11,8 @@ use larder_auth::{AuthMode, Clock, ExternalTokens, Gate, Mode, Passwords, Policy
 use larder_core::{Registry, Settings, UploadPurging, VerifySchedule};
 use larder_notify::Notifications;
 use larder_server::{
-    AccessLog, App, Audit, BoundServer, Check, ClientCertificates, Debug, DebugServer, Health, Metrics,
-    Observers, Options, Subject, Tls, TlsFiles,
+    AccessLog, App, Audit, BoundServer, Check, Debug, DebugServer, Health, Metrics, Observers, Options,
+    Subject, Tls,
 };
 use larder_storage::{Disk, LogRotation};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,9 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, users_files};
 use crate::audit_log::AuditLog;
-use crate::config::{
-    self, Auth, ClientAuth, Config, Environment, HealthCheck, HealthSubject, Loaded, MinimumTls, Source,
-};
+use crate::certificates::{OwnCertificate, tls_files};
+use crate::config::{self, Auth, Config, Environment, HealthCheck, HealthSubject, Loaded, Source};
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
@@ -111,7 +110,8 @@ async fn run(
     let remotes = Remotes::default();
     remotes.take_up(config, &registry)?;
     registry.set_cache_limits(upstreams::cache_limits(config));
-    let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, &config.http))).transpose()?;
+    let own_certificate = OwnCertificate::open(config)?;
+    let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, config))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;
     let keys = keys::open(config)?;
     let port = server.address().map_or(config.http.addr.port, |address| address.port());
@@ -131,6 +131,7 @@ async fn run(
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
         upstreams: Some(remotes.reports()),
         health: Some(Arc::clone(&health)),
+        authority: own_certificate.as_ref().map(|own| own.authority()),
     };
     if let Some((_, metrics)) = &metrics {
         metrics.show_cache(registry.clone(), remotes.reports());
@@ -165,6 +166,9 @@ async fn run(
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop.clone()));
     }
+    if let (Some(own), Some(tls)) = (own_certificate.clone(), tls.clone()) {
+        tokio::spawn(own.keep(tls, stop.clone()));
+    }
     // Cancelled when the last request has been answered: until then there may be events to take in.
     let all_answered = CancellationToken::new();
     let uses = tokio::spawn(keys::keep_last_uses(keys, keys::uses_path(config), all_answered.clone()));
@@ -180,6 +184,7 @@ async fn run(
         registry,
         app: Arc::clone(&app),
         tls,
+        own_certificate,
         log: log.clone(),
         access_log: access_log.clone(),
         notifications,
@@ -333,31 +338,6 @@ pub(crate) fn options(
         trusted_proxies: config.http.trusted_proxies.clone(),
         doors: upstreams::doors(config),
         setup: Some(crate::setup::page),
-    }
-}
-
-pub(crate) fn tls_files(tls: &config::Tls, http: &config::Http) -> TlsFiles {
-    if !tls.client_cas.is_empty() && matches!(tls.client_auth, ClientAuth::Request | ClientAuth::RequireAny) {
-        tracing::warn!(
-            "http.tls.clientauth: Larder verifies every client certificate that is shown; \
-             one that http.tls.clientcas doesn't vouch for is refused"
-        );
-    }
-    let clients = (!tls.client_cas.is_empty()).then(|| ClientCertificates {
-        authorities: tls.client_cas.clone(),
-        required: match tls.client_auth {
-            ClientAuth::RequireAndVerify | ClientAuth::RequireAny => true,
-            ClientAuth::VerifyIfGiven | ClientAuth::Request => false,
-        },
-        known_by: tls.client_name,
-    });
-    TlsFiles {
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
-        clients,
-        only_tls13: tls.minimum_tls == MinimumTls::Tls13,
-        cipher_suites: tls.cipher_suites.clone(),
-        http2: !http.http2_disabled,
     }
 }
 

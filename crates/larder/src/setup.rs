@@ -1,6 +1,7 @@
 //! `larder client` and `larder proxy`: the files of the other side.
 
 mod page;
+mod trust;
 
 use std::error::Error;
 use std::fs;

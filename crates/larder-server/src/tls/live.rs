@@ -96,6 +96,13 @@ impl Tls {
         is_usable
     }
 
+    /// Reads the files now: whoever calls has changed them. Tells whether they could be used.
+    pub fn read_again(&self) -> bool {
+        let mut watched = self.watched();
+        let found = stamps(&watched.files);
+        self.take_up(&mut watched, found)
+    }
+
     pub(crate) fn set_up(&self) -> SetUp {
         self.inner.set_up.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

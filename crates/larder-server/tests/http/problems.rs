@@ -99,4 +99,5 @@ async fn setup_is_text_for_programs_and_html_for_browsers() {
     let html = server.ask(get("/setup").with("Accept", "text/html,*/*")).await;
     assert_eq!(html.header("Content-Type"), Some("text/html; charset=utf-8"));
     assert!(html.text().contains("<h2>&lt;docker&gt;</h2>"), "{}", html.text());
+    assert_eq!(server.ask(get("/setup/ca.crt")).await.status, 404, "there is no authority");
 }

@@ -59,7 +59,7 @@ fn lines_and_what_they_mean() {
     let users = |file: &str| UsersFile { file: Some(file.into()), data: None };
     let serve = |config: Option<&str>, data: Option<&str>| {
         let (config, data) = (config.map(PathBuf::from), data.map(PathBuf::from));
-        Command::Serve(Serve { config, data, ignored: Vec::new() })
+        Command::Serve(Serve { config, data, ..Serve::default() })
     };
     let collect = |dry_run, delete_untagged, quiet, ignored: &str| {
         let (config, ignored) = (Some("a.yml".into()), words(ignored));
@@ -69,11 +69,12 @@ fn lines_and_what_they_mean() {
         ("larder", serve(None, None)),
         ("larder a.yml", serve(Some("a.yml"), None)),
         ("larder serve --data /d", serve(None, Some("/d"))),
+        ("larder serve --tls auto", Command::Serve(Serve { tls: Some(TlsChoice::Auto), ..Serve::default() })),
         ("larder healthcheck", Command::Healthcheck { url: None }),
         ("larder healthcheck http://x", Command::Healthcheck { url: Some("http://x".to_owned()) }),
         (
             "larder a.yml b c",
-            Command::Serve(Serve { config: Some("a.yml".into()), data: None, ignored: words("b c") }),
+            Command::Serve(Serve { config: Some("a.yml".into()), ignored: words("b c"), ..Serve::default() }),
         ),
         ("larder garbage-collect a.yml", collect(false, false, false, "")),
         ("larder garbage-collect -d -m a.yml", collect(true, true, false, "")),

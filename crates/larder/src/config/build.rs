@@ -12,23 +12,18 @@ use super::{
     keys::{DRIVERS, Slot},
     report::{Mistake, Report},
     scalar,
-    typed::{
-        Access, Auth, ClientAuth, Config, Formatter, Http, Level, ListenAddress, Log, MinimumTls, Storage,
-        Tls, UploadPurging,
-    },
+    typed::{Access, Auth, Config, Formatter, Http, Level, ListenAddress, Log, Storage, UploadPurging},
     value::{Content, Entry, Origin, Value},
 };
 use http::{HeaderName, HeaderValue, Uri};
 use larder_core::Collection;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 mod audit;
 mod cache;
 mod health;
 mod serving;
+mod tls;
 mod token;
 mod token_service;
 mod upstreams;
@@ -354,74 +349,6 @@ impl<'a> Reader<'a> {
             }
         }
         headers
-    }
-
-    fn tls(&mut self) -> Option<Tls> {
-        let certificate = self.text("http.tls.certificate");
-        let key = self.text("http.tls.key");
-        let client_cas: Vec<PathBuf> =
-            self.texts("http.tls.clientcas").into_iter().map(PathBuf::from).collect();
-        let (certificate, key) = match (certificate, key) {
-            (Some((certificate, _)), Some((key, _))) => (certificate, key),
-            (Some((_, origin)), None) => {
-                let why = "a certificate needs its private key";
-                self.report.error(origin, Mistake::Missing { key: "http.tls.key", why });
-                return None;
-            }
-            (None, Some((_, origin))) => {
-                let why =
-                    "a key alone encrypts nothing, and registry:2 would serve plain HTTP without a word";
-                self.report.error(origin, Mistake::Missing { key: "http.tls.certificate", why });
-                return None;
-            }
-            (None, None) => {
-                if !client_cas.is_empty() {
-                    let why = "clients can show certificates only where there is TLS";
-                    let origin = self.section_origin("http.tls.clientcas");
-                    self.report.error(&origin, Mistake::Missing { key: "http.tls.certificate", why });
-                }
-                return None;
-            }
-        };
-        Some(Tls {
-            certificate: certificate.into(),
-            key: key.into(),
-            client_auth: self.client_auth(client_cas.is_empty()),
-            client_name: self.client_name(client_cas.is_empty()),
-            client_cas,
-            minimum_tls: self.minimum_tls(),
-            cipher_suites: self.cipher_suites(),
-        })
-    }
-
-    fn client_auth(&mut self, without_authorities: bool) -> ClientAuth {
-        const KEY: &str = "http.tls.clientauth";
-        let words = [
-            ("require-and-verify-client-cert", ClientAuth::RequireAndVerify),
-            ("verify-client-cert-if-given", ClientAuth::VerifyIfGiven),
-            ("require-any-client-cert", ClientAuth::RequireAny),
-            ("request-client-cert", ClientAuth::Request),
-        ];
-        if let Some((_, origin)) = self.text(KEY).filter(|_| without_authorities) {
-            self.report.warn(origin, "\"http.tls.clientauth\" has no effect without http.tls.clientcas.");
-        }
-        self.word(KEY, &words).unwrap_or(ClientAuth::RequireAndVerify)
-    }
-
-    fn minimum_tls_is_13(&self) -> bool {
-        self.word("http.tls.minimumtls", &[("tls1.3", ())]).is_some()
-    }
-
-    fn minimum_tls(&mut self) -> MinimumTls {
-        const KEY: &str = "http.tls.minimumtls";
-        if let Some((text, origin)) = self.text(KEY)
-            && (text.eq_ignore_ascii_case("tls1.0") || text.eq_ignore_ascii_case("tls1.1"))
-        {
-            let sentence =
-                format!("\"{KEY}\" is {text}, which is broken; the oldest version offered is TLS 1.2.");
-            self.report.warn(origin, sentence);
-        }
-        if self.minimum_tls_is_13() { MinimumTls::Tls13 } else { MinimumTls::Tls12 }
     }
 
     fn log(&mut self) -> Log {

@@ -59,6 +59,13 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The same, and a certificate of Larder's own is asked for: what `--tls auto` means.
+    pub(crate) fn with_own_certificate(&self) -> Self {
+        let mut more = self.clone();
+        more.variables.insert("REGISTRY_HTTP_TLS_AUTO".to_owned(), "true".to_owned());
+        more
+    }
+
     /// The variables that may set a key, with their values; a value that isn't text is a mistake.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&str, Result<&str, Mistake>)> {
         let texts = self.variables.iter().map(|(name, value)| (name.as_str(), Ok(value.as_str())));

@@ -185,13 +185,11 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// `http.tls`, with a certificate from files.
+/// `http.tls`, where there is a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tls {
-    /// PEM file with the certificate and its chain.
-    pub(crate) certificate: PathBuf,
-    /// PEM file with its private key.
-    pub(crate) key: PathBuf,
+    /// Where it comes from.
+    pub(crate) source: CertificateSource,
     /// PEM files with the authorities that sign clients' certificates; empty when clients aren't asked for one.
     pub(crate) client_cas: Vec<PathBuf>,
     /// What is asked of clients when there are such authorities.
@@ -202,6 +200,23 @@ pub(crate) struct Tls {
     pub(crate) minimum_tls: MinimumTls,
     /// The cipher suites of TLS 1.2 that are offered; all of them when empty.
     pub(crate) cipher_suites: Vec<CipherSuite>,
+}
+
+/// Where the registry's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateSource {
+    /// From the operator.
+    Files {
+        /// PEM file with the certificate and its chain.
+        certificate: PathBuf,
+        /// PEM file with its private key.
+        key: PathBuf,
+    },
+    /// From an authority of Larder's own, in the data directory (`http.tls.auto`).
+    Own {
+        /// Names and addresses of this registry that this machine doesn't know of.
+        names: Vec<String>,
+    },
 }
 
 /// `http.tls.clientauth`

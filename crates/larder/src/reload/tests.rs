@@ -33,6 +33,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
             registry,
             app,
             tls: None,
+            own_certificate: None,
             log,
             access_log,
             notifications: None,

@@ -3,6 +3,8 @@
 use larder_doctor::{ClientPlan, ClientProgram, Target};
 use larder_server::Reached;
 
+use super::trust;
+
 /// What each client has to be told, for the address by which the page was reached.
 pub(crate) fn page(reached: &Reached) -> String {
     let Ok(target) = reached.url.parse::<Target>() else {
@@ -13,7 +15,7 @@ pub(crate) fn page(reached: &Reached) -> String {
         tls: !target.is_plain(),
         root: reached.root.clone(),
         upstreams: reached.prefixes.clone(),
-        authority: None,
+        authority: reached.authority.as_ref().map(|authority| authority.certificate.clone()),
     };
     let registry = &plan.registry;
     let mut text = format!(
@@ -32,6 +34,9 @@ If something fails, on the machine where it fails: larder doctor {registry}
     }
     for upstream in &plan.upstreams {
         text.push_str(&format!("Images of {upstream} are there, too: {registry}/{upstream}/NAME\n"));
+    }
+    if let Some(authority) = reached.authority.as_ref().filter(|_| plan.tls) {
+        text.push_str(&trust::section(registry, authority));
     }
     let clients = [
         ("docker", ClientProgram::Docker),
@@ -58,7 +63,7 @@ If something fails, on the machine where it fails: larder doctor {registry}
             }
         }
     }
-    if plan.tls {
+    if plan.tls && plan.authority.is_none() {
         text.push_str(&format!(
             "\n== An authority of your own\nClients that don't know the authority of this registry's certificate need it as\n\
              /etc/docker/certs.d/{registry}/ca.crt and /etc/containers/certs.d/{registry}/ca.crt;\n\
@@ -70,6 +75,8 @@ If something fails, on the machine where it fails: larder doctor {registry}
 
 #[cfg(test)]
 mod tests {
+    use larder_server::OwnAuthority;
+
     use super::*;
 
     #[test]
@@ -78,6 +85,7 @@ mod tests {
             url: "https://reg.lan:5000".to_owned(),
             root: Some("docker.io".to_owned()),
             prefixes: vec!["ghcr.io".to_owned()],
+            authority: None,
         };
         let text = page(&reached);
         for part in [
@@ -89,7 +97,22 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        let plain = page(&Reached { url: "http://nas:5000".to_owned(), root: None, prefixes: vec![] });
+        assert!(!text.contains("/setup/ca.crt"), "{text}");
+        let own = OwnAuthority { certificate: "-----BEGIN".to_owned(), fingerprint: "AB:CD".to_owned() };
+        let own = page(&Reached { authority: Some(own), ..reached });
+        for line in [
+            "\nAB:CD\n",
+            "curl -fsSk https://reg.lan:5000/setup/ca.crt | sudo install -D -m 644 /dev/stdin /etc/docker/certs.d/reg.lan:5000/ca.crt\n",
+            "ca = \"/etc/containerd/certs.d/reg.lan:5000/ca.crt\"",
+        ] {
+            assert!(own.contains(line), "{line} is not in\n{own}");
+        }
+        let plain = page(&Reached {
+            url: "http://nas:5000".to_owned(),
+            root: None,
+            prefixes: vec![],
+            authority: None,
+        });
         assert!(plain.contains("insecure-registries") && !plain.contains("https://nas"), "{plain}");
     }
 }

@@ -76,6 +76,36 @@ mod tests {
         assert_eq!(eventually(|| answers(&fooled, 503)).status, 503);
     }
 
+    /// The authority is the same after a restart, and whoever trusts it believes the server.
+    #[test]
+    fn an_authority_of_its_own_is_made_once_and_given_to_everybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("registry");
+        let authority = home.join("data/larder/tls/ca.crt");
+        let started = || Larder::start(&home, "tls: {auto: true}", "", &[]);
+        let first = started();
+        assert!(first.output().contains("a certificate was made by this registry's own authority"));
+        let pem = read(&authority);
+        let health = |registry: &Larder| {
+            let uri = format!("https://localhost:{}/setup/ca.crt", registry.address().port());
+            format!("health: {{http: [{{uri: '{uri}', interval: 1s}}]}}\n")
+        };
+        let trusting = |name: &str, registry: &Larder| {
+            let trusted = [("SSL_CERT_FILE", authority.to_str().unwrap())];
+            Larder::start(&directory.path().join(name), "", &health(registry), &trusted)
+        };
+        let checked = |registry: &Larder| registry.output().contains("\"HEAD /setup/ca.crt HTTP/1.1\" 200");
+        let one = trusting("one", &first);
+        eventually(|| checked(&first).then_some(()));
+        assert_eq!(get_tcp(one.address(), "/v2/").unwrap().status, 200);
+        assert!(first.stop().success());
+        let second = started();
+        assert!(!second.output().contains("a certificate was made"), "{}", second.output());
+        assert_eq!(read(&authority), pem);
+        let _two = trusting("two", &second);
+        eventually(|| checked(&second).then_some(()));
+    }
+
     fn answers(larder: &Larder, status: u16) -> Option<Reply> {
         get_tcp(larder.address(), "/v2/").ok().filter(|reply| reply.status == status)
     }

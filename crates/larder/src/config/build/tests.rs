@@ -235,36 +235,11 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("http.draintimeout", "storage: filesystem", "storage: filesystem\nhttp: {draintimeout: 0}"),
     ("http.headers", "storage: filesystem", "storage: filesystem\nhttp: {headers: {X-A: [b]}}"),
     ("http.http2.disabled", "storage: filesystem", "storage: filesystem\nhttp: {http2: {disabled: true}}"),
-    (
-        "http.tls.certificate",
-        TLS,
-        "storage: filesystem\nhttp: {tls: {certificate: d, key: k, clientcas: [a]}}",
-    ),
-    ("http.tls.key", TLS, "storage: filesystem\nhttp: {tls: {certificate: c, key: l, clientcas: [a]}}"),
-    ("http.tls.clientcas", TLS, "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [b]}}"),
-    (
-        "http.tls.clientauth",
-        TLS,
-        "storage: filesystem\n\
-         http: {tls: {certificate: c, key: k, clientcas: [a], clientauth: request-client-cert}}",
-    ),
-    (
-        "http.tls.minimumtls",
-        TLS,
-        "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a], minimumtls: tls1.3}}",
-    ),
-    (
-        "http.tls.ciphersuites",
-        TLS,
-        "storage: filesystem\n\
-         http: {tls: {certificate: c, key: k, clientcas: [a], ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
-    ),
     ("catalog.maxentries", "storage: filesystem", "storage: filesystem\ncatalog: {maxentries: 5}"),
     ("tags.maxtags", "storage: filesystem", "storage: filesystem\ntags: {maxtags: 5}"),
 ];
 const ACCESS: &str = "storage: filesystem\nauth: {htpasswd: {realm: a, path: /p}}\n\
                       access: {groups: {a: [b]}, rules: [{who: a, may: pull, in: a}, {who: b, may_not: push}]}";
-const TLS: &str = "storage: filesystem\nhttp: {tls: {certificate: c, key: k, clientcas: [a]}}";
 
 #[test]
 fn every_key_that_works_changes_the_configuration() {
@@ -277,6 +252,7 @@ fn every_key_that_works_changes_the_configuration() {
             .chain(super::token::tests::ROWS)
             .chain(super::token_service::tests::ROWS)
             .chain(super::serving::tests::ROWS)
+            .chain(super::tls::tests::ROWS)
     };
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");

@@ -50,6 +50,8 @@ pub(super) const KEYS: &[Key] = &[
     key("http.tls", Section, Works, "", "Encryption. The files are read again when they change."),
     key("http.tls.certificate", Text, Works, "", "A PEM file with the certificate and its chain; with it there is TLS."),
     key("http.tls.key", Text, Works, "", "A PEM file with its private key."),
+    own("http.tls.auto", Boolean, "false", "Whether an authority of Larder's own, made once and kept in the data directory, signs a certificate instead, which is renewed by itself. Clients trust it as `/setup` says."),
+    own("http.tls.names", Texts, "", "Names and addresses that this certificate is for, beside this machine's own and those of `http.host` and of the upstreams' `hostnames`."),
     key("http.tls.clientcas", Texts, Works, "", "PEM files with the authorities that sign clients' certificates; with them clients are asked for one."),
     key("http.tls.clientauth", Words(CLIENT_AUTH), Works, "", "What is asked of clients where there are `clientcas`; `require-and-verify-client-cert` when left out. A certificate that is shown must always be signed by one of them."),
     own("http.tls.clientname", Words(CLIENT_NAME), "none", "By what of his certificate a client is known who shows one and no other credentials: `cn` (the subject's common name), `dns`, `email` or `uri` (a subject alternative name). Rules name him as `certificate:NAME`."),

@@ -1,0 +1,13 @@
+//! The registry's own certificates: where they come from when nobody brings them as files.
+//!
+//! An [`Authority`] of Larder's own is made once and signs the server's certificate from then on; whoever is to trust the
+//! registry trusts the authority, once. What is made lies in files, whole or not at all, and the server follows
+//! them as it follows any certificate's.
+
+mod authority;
+mod names;
+mod validity;
+
+pub use authority::{Authority, AuthorityError, Provided};
+pub use names::{of_this_machine, usable};
+pub use validity::Validity;
