@@ -20,6 +20,7 @@ mod flights;
 mod growing;
 mod manifests;
 mod remembered;
+mod stock;
 mod tags;
 mod warm;
 
@@ -34,12 +35,13 @@ use tokio_util::task::TaskTracker;
 use accessed::Accessed;
 pub use counters::CacheCounts;
 pub(crate) use counters::Counters;
-pub use evict::{CacheLimits, CacheStatus, Candidate, Evicted, Keep, WhyEvicted};
+pub use evict::{CacheLimits, Evicted, Keep, KeptImages, WhyEvicted};
 use fills::Fills;
 use flights::Flights;
 pub use growing::{Arrived, ArrivedFuture, Growing};
 use manifests::Answer;
 use remembered::Remembered;
+pub use stock::{CacheStatus, CacheStock, Candidate};
 pub use tags::{ServedCopy, WhyCopy};
 pub use warm::{Platform, WarmProgress};
 
@@ -63,6 +65,8 @@ pub(crate) struct Cache {
     accessed: Accessed,
     limits: RwLock<CacheLimits>,
     evicted: Mutex<VecDeque<Evicted>>,
+    stock: Mutex<Option<CacheStock>>,
+    statuses: Flights<usize, stock::StatusAnswer>,
     pub(crate) counters: Arc<Counters>,
     tasks: TaskTracker,
     stop: CancellationToken,

@@ -200,6 +200,16 @@ fn is_like(pattern: &[u8], text: &[u8]) -> bool {
     pattern.iter().skip(next).all(|byte| *byte == b'*')
 }
 
+/// As it is written in the configuration.
+impl fmt::Display for TagPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TagPattern::ExactVersion => f.write_str("X.Y.Z"),
+            TagPattern::Like(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.places.iter().map(|place| place.upstream.name())).finish()

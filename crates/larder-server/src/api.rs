@@ -1,4 +1,4 @@
-//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history.
+//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history. What it says of the cache is in `cache.rs`.
 
 use http::{Method, Response, StatusCode};
 use larder_core::{Planning, Removed, Run};
@@ -19,6 +19,7 @@ impl Call {
             Api::Removals => self.removals().await,
             Api::Undo => self.undo().await,
             Api::History => self.history().await,
+            Api::Cache => self.cache_status().await,
         }
     }
 
@@ -101,7 +102,7 @@ impl Call {
     }
 }
 
-fn bad(reason: String) -> ApiError {
+pub(crate) fn bad(reason: String) -> ApiError {
     ApiError::bad_request(ErrorCode::Unsupported, with_fix(reason, "ask again with that parameter put right"))
 }
 

@@ -146,7 +146,7 @@ impl Subject {
             | Route::BaseWithoutSlash => None,
             Route::Base => alone(What::Login),
             Route::Token => alone(What::Token),
-            Route::Catalog | Route::Cache => alone(What::List),
+            Route::Catalog => alone(What::List),
             Route::Tags(name) => about(What::List, name, None),
             Route::Referrers(name, digest) => about(What::List, name, Some(digest.to_string())),
             Route::Manifest(name, reference) => {

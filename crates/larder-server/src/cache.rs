@@ -1,12 +1,15 @@
-//! `/api/cache`: what the cache has done, and how its upstreams are doing.
+//! `/api/v1/cache`: what was fetched and is here, what the cache has done, and how its upstreams are doing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use larder_core::{CacheStatus, Candidate, Evicted, WhyEvicted};
+use larder_oci::CatalogAccess;
+use serde_json::{Map, Value, json};
 
-use crate::request::{Answer, Call};
+use crate::api::bad;
+use crate::request::{Answer, Call, Failure};
 use crate::respond;
 
 /// Who knows how the upstreams are doing; asked for every report.
@@ -63,28 +66,102 @@ pub struct AccountReport {
     pub login_refused: bool,
 }
 
+/// How many images of each list are shown where nobody says so.
+const SHOWN: usize = 20;
+
 impl Call {
-    /// For whoever may see what there is: the names of upstreams and accounts are in it.
+    /// For whoever may see what there is: the names of upstreams and accounts are in it. Of the images, those that he
+    /// may see.
     pub(crate) async fn cache_status(&self) -> Answer {
         let identity = self.identify().await?;
-        self.app.gate.policy().catalog(&identity)?;
-        let counts = self.app.registry.cache_counts();
+        let access = self.app.gate.policy().catalog(&identity)?;
+        let status = self.app.registry.cache_status(self.shown()?).await?;
         let reports = self.app.observers.upstreams.as_ref().map(|reports| reports()).unwrap_or_default();
-        let status = json!({
-            "cache": {
-                "hits": counts.hits,
-                "misses": counts.misses,
-                "stale": counts.stale,
-                "bytes_from_cache": counts.bytes_from_cache,
-                "bytes_from_upstream": counts.bytes_from_upstream,
-                "fills": counts.fills,
-                "evicted": counts.evicted,
-                "evicted_bytes": counts.evicted_bytes,
-            },
+        let answer = json!({
+            "cache": counted(&status),
+            "stock": stocked(&status),
+            "next": status.next.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
+            "held": status.held.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
+            "evicted": status.evicted.iter().filter_map(|each| gone(each, &access)).collect::<Vec<_>>(),
             "upstreams": reports.iter().map(upstream).collect::<Vec<_>>(),
         });
-        Ok(respond::json(StatusCode::OK, &status))
+        Ok(respond::json(StatusCode::OK, &answer))
     }
+
+    /// `?next=`: how many images are wanted of each list.
+    fn shown(&self) -> Result<usize, Failure> {
+        let Some(text) = self.parameter("next") else { return Ok(SHOWN) };
+        Ok(text.parse().map_err(|_| bad(format!("next must be a number of images, it is {text:?}")))?)
+    }
+}
+
+/// What the cache has done since the start, and does.
+fn counted(status: &CacheStatus) -> Value {
+    let counts = &status.counts;
+    let by_reason: Map<String, Value> = WhyEvicted::ALL
+        .iter()
+        .zip(counts.evicted_by_reason)
+        .map(|(why, count)| (why.as_str().to_owned(), count.into()))
+        .collect();
+    json!({
+        "hits": counts.hits,
+        "misses": counts.misses,
+        "stale": counts.stale,
+        "bytes_from_cache": counts.bytes_from_cache,
+        "bytes_from_upstream": counts.bytes_from_upstream,
+        "fills": counts.fills,
+        "evicted": counts.evicted,
+        "evicted_by_reason": by_reason,
+        "evicted_bytes": counts.evicted_bytes,
+    })
+}
+
+/// How much is here, beside its bounds.
+fn stocked(status: &CacheStatus) -> Value {
+    let limits = &status.limits;
+    json!({
+        "images": status.stock.images,
+        "held_images": status.stock.held,
+        "bytes": status.stock.bytes,
+        "arriving_bytes": status.arriving,
+        "free_bytes": status.free,
+        "max_bytes": limits.max_size,
+        "min_free_bytes": limits.min_free,
+        "unused_for_seconds": limits.unused_for.map(|time| time.as_secs()),
+        "keep": limits.keep.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn image(candidate: &Candidate, access: &CatalogAccess) -> Option<Value> {
+    access.shows(&candidate.repository).then(|| {
+        json!({
+            "repository": candidate.repository,
+            "digest": candidate.digest,
+            "tags": candidate.tags,
+            "bytes": candidate.bytes,
+            "last_access": date(candidate.last_access),
+            "unused_at": candidate.unused_at.map(date),
+            "held_by": candidate.held_by,
+        })
+    })
+}
+
+fn gone(evicted: &Evicted, access: &CatalogAccess) -> Option<Value> {
+    access.shows(&evicted.repository).then(|| {
+        json!({
+            "repository": evicted.repository,
+            "digest": evicted.digest,
+            "tags": evicted.tags,
+            "bytes": evicted.bytes,
+            "last_access": date(evicted.last_access),
+            "at": date(evicted.at),
+            "why": evicted.why.as_str(),
+        })
+    })
+}
+
+fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 fn upstream(report: &UpstreamReport) -> Value {

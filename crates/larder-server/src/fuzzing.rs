@@ -27,7 +27,6 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Health => "/healthz".to_owned(),
         Route::Ready => "/readyz".to_owned(),
         Route::Token => "/auth/token".to_owned(),
-        Route::Cache => "/api/cache".to_owned(),
         Route::Setup => "/setup".to_owned(),
         Route::SetupAuthority => "/setup/ca.crt".to_owned(),
         Route::Problems => "/api/v1/problems".to_owned(),
@@ -45,6 +44,7 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Api(Api::Removals) => "/api/v1/removals".to_owned(),
         Route::Api(Api::Undo) => "/api/v1/undo".to_owned(),
         Route::Api(Api::History) => "/api/v1/history".to_owned(),
+        Route::Api(Api::Cache) => "/api/v1/cache".to_owned(),
     })
 }
 

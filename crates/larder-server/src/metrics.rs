@@ -165,7 +165,6 @@ fn handler(route: &Route) -> Option<usize> {
         Route::Root
         | Route::Health
         | Route::Ready
-        | Route::Cache
         | Route::Setup
         | Route::SetupAuthority
         | Route::Problems

@@ -167,7 +167,6 @@ impl Call {
             Route::Health => Ok(respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")),
             Route::Ready => self.ready().await,
             Route::Token => self.token(body).await,
-            Route::Cache => self.cache_status().await,
             Route::Setup => Ok(self.setup()),
             Route::SetupAuthority => Ok(self.setup_authority()),
             Route::Problems => self.problems().await,

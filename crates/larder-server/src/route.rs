@@ -17,8 +17,6 @@ pub(crate) enum Route {
     Ready,
     /// `/auth/token`.
     Token,
-    /// `/api/cache`.
-    Cache,
     /// `/setup`: what clients have to be told.
     Setup,
     /// `/setup/ca.crt`: whom clients have to trust.
@@ -60,6 +58,8 @@ pub(crate) enum Api {
     Undo,
     /// `history`: what a tag has pointed at.
     History,
+    /// `cache`: what was fetched and is here, and how its upstreams are.
+    Cache,
 }
 
 /// Why a path means nothing here.
@@ -107,7 +107,6 @@ impl Route {
             "/healthz" => Ok(Route::Health),
             "/readyz" => Ok(Route::Ready),
             "/auth/token" | "/auth/token/" => Ok(Route::Token),
-            "/api/cache" => Ok(Route::Cache),
             "/setup" => Ok(Route::Setup),
             "/setup/ca.crt" => Ok(Route::SetupAuthority),
             "/api/v1/problems" => Ok(Route::Problems),
@@ -119,6 +118,7 @@ impl Route {
             "/api/v1/removals" => Ok(Route::Api(Api::Removals)),
             "/api/v1/undo" => Ok(Route::Api(Api::Undo)),
             "/api/v1/history" => Ok(Route::Api(Api::History)),
+            "/api/v1/cache" => Ok(Route::Api(Api::Cache)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -159,7 +159,6 @@ impl Route {
             | Route::Health
             | Route::Ready
             | Route::Token
-            | Route::Cache
             | Route::Setup
             | Route::SetupAuthority
             | Route::Problems
@@ -195,7 +194,7 @@ impl Route {
             Route::Root | Route::Health | Route::Ready => "GET, HEAD",
             Route::Setup | Route::SetupAuthority | Route::Problems | Route::Clients => "GET, HEAD",
             Route::Token => "GET, HEAD, POST",
-            Route::Cache | Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
+            Route::BaseWithoutSlash | Route::Base => "GET, HEAD",
             Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET, HEAD",
             Route::Manifest(..) => "DELETE, GET, HEAD, PUT",
             Route::Blob(..) => "DELETE, GET, HEAD",
@@ -203,7 +202,7 @@ impl Route {
             Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
             Route::Api(Api::Gc) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
-            Route::Api(Api::Removals | Api::History) => "GET, HEAD",
+            Route::Api(Api::Removals | Api::History | Api::Cache) => "GET, HEAD",
         }
     }
 }

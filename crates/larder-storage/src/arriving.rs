@@ -45,6 +45,16 @@ impl Blobs {
         self.disk().remove_tree_volatile(&path_of(digest)).map(|_| ())
     }
 
+    /// How many bytes have arrived and aren't published yet, of all contents together.
+    pub fn arriving_bytes(&self) -> Result<u64, StorageError> {
+        let mut bytes = 0_u64;
+        for entry in self.disk().list(Path::new(ARRIVING))?.unwrap_or_default() {
+            let stat = self.disk().stat(&Path::new(ARRIVING).join(&entry.name))?;
+            bytes = bytes.saturating_add(stat.map_or(0, |stat| stat.size));
+        }
+        Ok(bytes)
+    }
+
     /// Forgets what nobody has gone on with for so long, except what `goes_on` says is under way. Gives how many.
     pub fn forget_abandoned(
         &self,

@@ -1,5 +1,6 @@
 //! `larder cache status` and `larder warm`: what is asked of a running Larder about what it keeps of other registries.
 
+mod asked;
 mod platform;
 mod status;
 mod warm;
@@ -12,6 +13,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use larder_upstream::{AccountSettings, BaseUrl, CredentialSource, Secret, Settings};
 
+use crate::cli::ThisRegistry;
+use crate::config::Environment;
+use asked::Asked;
 pub(crate) use platform::Wanted;
 
 /// Where Larder answers if nobody says so.
@@ -20,11 +24,15 @@ const DEFAULT_URL: &str = "http://localhost:5000";
 /// `larder cache`
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
-    /// Say what was served from the cache and fetched from upstreams, and how these are.
+    /// Say how much of other registries is here, what goes next and what went, what was served and fetched, and how the
+    /// upstreams are.
     Status {
         /// Whom to ask.
         #[command(flatten)]
-        server: Server,
+        asked: AskedPlace,
+        /// How many images to show of those that go next.
+        #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+        next: usize,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -65,10 +73,35 @@ pub(crate) struct Server {
     pub(crate) ca: Option<PathBuf>,
 }
 
+/// The Larder that is asked: one of this machine, or one that answers somewhere.
+#[derive(Args, Debug, PartialEq, Eq)]
+pub(crate) struct AskedPlace {
+    /// Ask the one that answers there; else the one that runs on this machine's data directory, or http://localhost:5000.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    pub(crate) server: Option<String>,
+    /// Log in there as this user.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Read the password from standard input; a line break at its end doesn't count.
+    #[arg(long, requires = "user")]
+    pub(crate) password_stdin: bool,
+    /// A file with an authority that is trusted beside the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: ThisRegistry,
+}
+
 /// Runs `larder cache`.
-pub(crate) fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(
+    command: &Command,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
     match command {
-        Command::Status { server, json } => status::run(server, *json),
+        Command::Status { asked, next, json } => {
+            status::run(&Asked::find(asked, environment, may_use_system_directory)?, *next, *json)
+        }
     }
 }
 
@@ -77,33 +110,35 @@ pub(crate) fn warm(arguments: &Warm) -> Result<ExitCode, Box<dyn Error>> {
     warm::run(arguments)
 }
 
+fn base_url(server: &str) -> Result<BaseUrl, Box<dyn Error>> {
+    let has_scheme = server.contains("://");
+    let text = if has_scheme { server.to_owned() } else { format!("http://{server}") };
+    text.parse().map_err(|error| format!("--server {error}").into())
+}
+
+fn password(user: Option<&str>, from_stdin: bool) -> Result<Option<String>, Box<dyn Error>> {
+    if !from_stdin {
+        return match user {
+            Some(_) => Ok(Some(rpassword::prompt_password("Password: ")?)),
+            None => Ok(None),
+        };
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 impl Server {
-    fn url(&self) -> Result<BaseUrl, Box<dyn Error>> {
-        let has_scheme = self.server.contains("://");
-        let text = if has_scheme { self.server.clone() } else { format!("http://{}", self.server) };
-        text.parse().map_err(|error| format!("--server {error}").into())
-    }
-
-    fn password(&self) -> Result<Option<String>, Box<dyn Error>> {
-        if !self.password_stdin {
-            return match &self.user {
-                Some(_) => Ok(Some(rpassword::prompt_password("Password: ")?)),
-                None => Ok(None),
-            };
-        }
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-    }
-
     /// As a registry whose images can be pulled.
     fn settings(&self) -> Result<Settings, Box<dyn Error>> {
-        let mut settings = Settings::new("larder", vec![self.url()?]);
+        let mut settings = Settings::new("larder", vec![base_url(&self.server)?]);
         settings.ca_file.clone_from(&self.ca);
         // A miss there takes as long as Larder waits for its upstream.
         settings.answer_timeout = std::time::Duration::from_secs(60);
         settings.stall_timeout = std::time::Duration::from_secs(120);
-        if let (Some(username), Some(password)) = (self.user.clone(), self.password()?) {
+        if let (Some(username), Some(password)) =
+            (self.user.clone(), password(self.user.as_deref(), self.password_stdin)?)
+        {
             let source = CredentialSource::Password { username, password: Secret::from(password) };
             settings.accounts = vec![AccountSettings { repositories: Vec::new(), hosts: Vec::new(), source }];
         }

@@ -7,13 +7,19 @@ use std::time::SystemTime;
 
 use larder_auth::{AuthMode, Gate};
 use larder_core::Registry;
-use larder_server::{App, BoundServer, Options};
+use larder_server::{App, BoundServer, Observers, Options, UpstreamReports};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
 /// Answers the commands of this machine: `larder gc` and the like.
-pub(crate) fn serve(config: &Config, root: &Path, registry: &Registry, stop: &CancellationToken) {
+pub(crate) fn serve(
+    config: &Config,
+    root: &Path,
+    registry: &Registry,
+    upstreams: UpstreamReports,
+    stop: &CancellationToken,
+) {
     let server = match BoundServer::bind_control(root) {
         Ok(server) => server,
         Err(error) => {
@@ -28,7 +34,8 @@ pub(crate) fn serve(config: &Config, root: &Path, registry: &Registry, stop: &Ca
         limits: config.http.limits,
         ..Options::default()
     };
-    let app = Arc::new(App::new(registry.clone(), gate, options));
+    let observers = Observers { upstreams: Some(upstreams), ..Observers::default() };
+    let app = Arc::new(App::new(registry.clone(), gate, options).observed_by(observers));
     let (stop, drain) = (stop.clone(), config.http.drain_timeout);
     tokio::spawn(async move {
         if let Err(error) = server.serve(app, stop, drain).await {

@@ -99,7 +99,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Healthcheck { url } => {
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
-        Command::Cache(command) => cache::run(&command),
+        Command::Cache(command) => cache::run(&command, environment, may_use_system_directory),
         Command::Warm(arguments) => cache::warm(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Init(arguments) => init::run(&arguments, &mut std::io::stdout()),

@@ -29,14 +29,14 @@ pub(crate) struct Gc {
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// The registry that is meant.
-struct Place {
-    config: Config,
-    root: PathBuf,
-    runtime: tokio::runtime::Runtime,
+pub(crate) struct Place {
+    pub(crate) config: Config,
+    pub(crate) root: PathBuf,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Place {
-    fn find(
+    pub(crate) fn find(
         config: Option<&Path>,
         data: Option<&Path>,
         environment: &Environment,
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// What the running registry answers; `None` if none runs here.
-    fn ask(&self, method: &str, target: &str) -> Result<Option<Value>, Box<dyn Error>> {
+    pub(crate) fn ask(&self, method: &str, target: &str) -> Result<Option<Value>, Box<dyn Error>> {
         let answer = self.runtime.block_on(larder_server::ask_running(&self.root, method, target))?;
         let Some((status, body)) = answer else { return Ok(None) };
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// The registry itself, where no other process has it.
-    fn open(&self) -> Result<(Registry, AdminAccess), Box<dyn Error>> {
+    pub(crate) fn open(&self) -> Result<(Registry, AdminAccess), Box<dyn Error>> {
         let opened =
             Registry::open(&self.root, serve::settings(&self.config), larder_core::Environment::system());
         let registry = opened.map_err(|error| match error {

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
         "ready": ready.status == 200,
         "words": ready.body.trim(),
         "repositories": or_words(repositories(&asker)),
-        "cache": or_words(asker.json("/api/cache")),
+        "cache": or_words(asker.json("/api/v1/cache")),
         "problems": or_words(asker.json("/api/v1/problems")),
     });
     if arguments.json {

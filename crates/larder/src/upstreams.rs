@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use larder_core::{CacheLimits, Keep, Registry, UpstreamPlace, Upstreams};
-use larder_oci::RepositoryPattern;
+use larder_core::{CacheLimits, Registry, UpstreamPlace, Upstreams};
 use larder_server::{
     AccountReport, BoundServer, Door, ServeError, Tls, UpstreamReport, UpstreamReports, UrlReport,
 };
@@ -23,13 +22,12 @@ struct Remote {
 
 /// How much of what was fetched is kept.
 pub(crate) fn cache_limits(config: &Config) -> CacheLimits {
-    let CacheBounds { unused_for, max_bytes, min_free_bytes, keep: patterns } = &config.cache;
-    let keep = |repositories: &RepositoryPattern| Keep { repositories: repositories.clone(), tags: None };
+    let CacheBounds { unused_for, max_bytes, min_free_bytes, keep } = &config.cache;
     CacheLimits {
         unused_for: *unused_for,
         max_size: *max_bytes,
         min_free: *min_free_bytes,
-        keep: patterns.iter().map(keep).collect(),
+        keep: keep.clone(),
     }
 }
 

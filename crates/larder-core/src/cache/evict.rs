@@ -3,17 +3,20 @@
 //! What comes and goes as a whole is an image: its index, its platforms, its layers. The one that has gone unused the
 //! longest goes first. What of it something else still needs stays: another image of the repository, whether fetched
 //! or pushed, or any other repository. Links and content go by the collector's rules, behind its fence.
+//!
+//! A look at everything that was fetched costs as much as there is. It is taken every ten minutes, and when so much has
+//! come since the last one that a bound may have been reached; not with each layer.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use larder_meta::Copied;
 use larder_oci::{Digest, RepoName, RepositoryPattern, Tag};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::counters::CacheCounts;
 use crate::collect::{Collected, Run, Thing};
 use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
@@ -22,21 +25,21 @@ use crate::upstreams::TagPattern;
 /// How often is looked at what has gone unused for too long.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(600);
 
-/// How often what was asked for is written down, and is looked whether much has come since the last look.
+/// How often what was asked for is written down, and how full the disk is looked at.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
-/// So much fetched since the last look is reason for another one, where there is a bound in bytes; or a hundredth of
-/// the bound, if that is more.
+/// With a bound in bytes, so many parts of it make room at once when it is reached: a look at everything for each
+/// layer that comes would cost more than the layer.
+const SHARE_AT_ONCE: u64 = 100;
+
+/// The same where only a floor of free bytes is set.
 const MUCH: u64 = 64 << 20;
 
 /// Evictions that are remembered for whoever asks what went.
 const REMEMBERED: usize = 100;
 
-/// What of the next to go is shown.
-const SHOWN_NEXT: usize = 20;
-
 /// How much of what was fetched is kept, and for how long. Pushed content isn't meant.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheLimits {
     /// What nobody has asked for in so long goes.
     pub unused_for: Option<Duration>,
@@ -49,12 +52,23 @@ pub struct CacheLimits {
 }
 
 /// Images that are never evicted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// The repositories, by their names here.
     pub repositories: RepositoryPattern,
-    /// Only images with such a tag; `None`: all that is in these repositories.
-    pub tags: Option<TagPattern>,
+    /// Which of their images.
+    pub images: KeptImages,
+}
+
+/// Which images of a repository are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptImages {
+    /// All that is in it.
+    All,
+    /// Those with such a tag, as long as they have it.
+    Tagged(TagPattern),
+    /// This one.
+    Digest(Digest),
 }
 
 /// Why something was evicted.
@@ -87,131 +101,131 @@ pub struct Evicted {
     pub bytes: u64,
 }
 
-/// Something that will be evicted some day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its repository.
-    pub repository: RepoName,
-    /// The manifest, or a blob without one.
-    pub digest: Digest,
-    /// The tags that point at it.
-    pub tags: Vec<Tag>,
-    /// When it was last asked for.
-    pub last_access: SystemTime,
-    /// What it is made of and is here, in bytes; others may need a part of it.
-    pub bytes: u64,
-}
-
-/// What was fetched and is here.
-#[derive(Clone, Debug)]
-pub struct CacheStatus {
-    /// What the cache has done since the start.
-    pub counts: CacheCounts,
-    /// Images, and blobs without one.
-    pub images: usize,
-    /// What all of it takes, in bytes.
-    pub bytes: u64,
-    /// The bounds.
-    pub limits: CacheLimits,
-    /// Bytes that are free on the disk.
-    pub free: u64,
-    /// What goes next, first to go first.
-    pub next: Vec<Candidate>,
-    /// What went last, newest first.
-    pub evicted: Vec<Evicted>,
-}
-
-/// Everything that was fetched, in the order in which it goes.
-struct Stock {
-    images: Vec<(RepoName, Copied)>,
-    sizes: HashMap<Digest, u64>,
+/// What a look at everything that was fetched came to.
+struct Looked {
+    gone: Vec<Evicted>,
+    /// When it is worth another look, whatever is fetched until then.
+    again: Duration,
+    /// When so many bytes have been fetched since the start, it is worth another look; `None`: however many are.
+    look_at: Option<u64>,
 }
 
 impl Keep {
-    fn keeps(&self, repository: &RepoName, tags: &[Tag]) -> bool {
+    fn keeps(&self, repository: &RepoName, copied: &Copied) -> bool {
         self.repositories.matches(repository)
-            && self.tags.as_ref().is_none_or(|pattern| tags.iter().any(|tag| pattern.matches(tag)))
+            && match &self.images {
+                KeptImages::All => true,
+                KeptImages::Tagged(pattern) => copied.tags.iter().any(|tag| pattern.matches(tag)),
+                KeptImages::Digest(digest) => copied.contents.contains(digest),
+            }
+    }
+}
+
+/// As it is written in `cache.keep`.
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repositories = &self.repositories;
+        match &self.images {
+            KeptImages::All => write!(f, "{repositories}"),
+            KeptImages::Tagged(pattern) => write!(f, "{repositories}:{pattern}"),
+            KeptImages::Digest(digest) => write!(f, "{repositories}@{digest}"),
+        }
+    }
+}
+
+impl CacheLimits {
+    /// What keeps this image from being evicted.
+    pub(super) fn keeping(&self, repository: &RepoName, copied: &Copied) -> Option<&Keep> {
+        self.keep.iter().find(|keep| keep.keeps(repository, copied))
+    }
+
+    /// What is freed beyond the bound once it is reached.
+    fn at_once(&self) -> u64 {
+        self.max_size.map_or(MUCH, |size| (size / SHARE_AT_ONCE).max(1))
+    }
+}
+
+impl WhyEvicted {
+    /// Every reason.
+    pub const ALL: [WhyEvicted; 3] = [WhyEvicted::Unused, WhyEvicted::TooLarge, WhyEvicted::DiskFull];
+
+    /// One word of it, for metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WhyEvicted::Unused => "unused",
+            WhyEvicted::TooLarge => "too_large",
+            WhyEvicted::DiskFull => "disk_full",
+        }
     }
 }
 
 impl Registry {
     /// Sets the bounds, from here on and for what is here already.
     pub fn set_cache_limits(&self, limits: CacheLimits) {
-        *self.inner.cache.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        let cache = &self.inner.cache;
+        let mut in_force = cache.limits.write().unwrap_or_else(PoisonError::into_inner);
+        if *in_force != limits {
+            *in_force = limits;
+            cache.counters.look_now();
+        }
+    }
+
+    /// The bounds in force.
+    pub fn cache_limits(&self) -> CacheLimits {
+        self.inner.cache_limits()
     }
 
     /// Evicts what is beyond the bounds; gives what went.
     pub async fn evict(&self) -> Result<Vec<Evicted>, RegistryError> {
-        self.evict_until(&CancellationToken::new()).await
-    }
-
-    /// What was fetched and is here, what went and what goes next. Looks at all of it.
-    pub async fn cache_status(&self) -> Result<CacheStatus, RegistryError> {
-        let counts = self.cache_counts();
-        self.asking_the_index(move |inner| {
-            inner.write_accesses()?;
-            let limits = inner.cache_limits();
-            let stock = inner.stock(&AtomicBool::new(false))?;
-            let goes = |(repository, copied): &&(RepoName, Copied)| {
-                !limits.keep.iter().any(|keep| keep.keeps(repository, &copied.tags))
-            };
-            let candidate = |(repository, copied): &(RepoName, Copied)| Candidate {
-                repository: repository.clone(),
-                digest: copied.digest,
-                tags: copied.tags.clone(),
-                last_access: copied.last_access,
-                bytes: copied.contents.iter().filter_map(|digest| stock.sizes.get(digest)).sum(),
-            };
-            let next = stock.images.iter().filter(goes).take(SHOWN_NEXT).map(candidate).collect();
-            let evicted = inner.cache.evicted.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(CacheStatus {
-                counts,
-                images: stock.images.len(),
-                bytes: stock.sizes.values().sum(),
-                free: inner.disk.free()?,
-                next,
-                evicted: evicted.iter().rev().cloned().collect(),
-                limits,
-            })
-        })
-        .await
+        Ok(self.look(&CancellationToken::new()).await?.gone)
     }
 
     /// Writes down from time to time what was asked for, and evicts; returns when `stop` is cancelled.
     pub(crate) async fn evict_regularly(&self, stop: &CancellationToken) {
-        let (mut last_look, mut fetched) = (tokio::time::Instant::now(), 0);
+        let counters = &self.inner.cache.counters;
+        let mut next_look = Instant::now();
         loop {
-            let stopped = tokio::select! {
-                () = stop.cancelled() => true,
-                () = tokio::time::sleep(BETWEEN_NOTES) => false,
+            let next = next_look.min(Instant::now() + BETWEEN_NOTES);
+            let has_come = tokio::select! {
+                () = stop.cancelled() => break,
+                () = counters.much_has_come() => true,
+                () = tokio::time::sleep_until(next) => false,
             };
-            if let Err(error) = self.blocking(Inner::write_accesses).await {
-                log("what was asked for could not be written down", &error);
-            }
-            if stopped {
-                return;
-            }
-            let counts = self.cache_counts();
-            let bound = self.inner.cache_limits();
-            let much = bound.max_size.map_or(MUCH, |size| MUCH.max(size / 100));
-            let is_bounded = bound.max_size.is_some() || bound.min_free.is_some();
-            let has_grown = is_bounded && counts.bytes_from_upstream.saturating_sub(fetched) >= much;
-            if has_grown || last_look.elapsed() >= BETWEEN_LOOKS {
-                (last_look, fetched) = (tokio::time::Instant::now(), counts.bytes_from_upstream);
-                if let Err(error) = self.evict_until(stop).await {
+            self.note_what_was_asked_for().await;
+            if has_come || Instant::now() >= next_look || self.is_disk_too_full().await {
+                let looked = self.look(stop).await.unwrap_or_else(|error| {
                     log("what was fetched could not be kept within its bounds; it is tried again", &error);
-                }
+                    Looked { gone: Vec::new(), again: BETWEEN_LOOKS, look_at: None }
+                });
+                counters.look_at(looked.look_at);
+                next_look = Instant::now() + looked.again;
             }
+        }
+        self.note_what_was_asked_for().await;
+    }
+
+    async fn note_what_was_asked_for(&self) {
+        if let Err(error) = self.blocking(Inner::write_accesses).await {
+            log("what was asked for could not be written down", &error);
         }
     }
 
-    async fn evict_until(&self, stop: &CancellationToken) -> Result<Vec<Evicted>, RegistryError> {
-        self.stoppable(stop, Inner::evict).await
+    /// Whether the disk has less free than it is to have, and there is something to evict: pushes and other programs
+    /// fill it too.
+    async fn is_disk_too_full(&self) -> bool {
+        let Some(least) = self.inner.cache_limits().min_free else { return false };
+        let has_something = self.inner.cache.stock().is_none_or(|stock| stock.images > stock.held);
+        let free = self.blocking(|inner| Ok(inner.disk.free()?)).await;
+        has_something && free.is_ok_and(|free| free < least)
+    }
+
+    async fn look(&self, stop: &CancellationToken) -> Result<Looked, RegistryError> {
+        self.stoppable(stop, Inner::look).await
     }
 }
 
 impl Inner {
-    fn cache_limits(&self) -> CacheLimits {
+    pub(super) fn cache_limits(&self) -> CacheLimits {
         self.cache.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -220,28 +234,37 @@ impl Inner {
         if accesses.is_empty() { Ok(()) } else { Ok(self.meta.note_accesses(&accesses)?) }
     }
 
-    fn evict(&self, stop: &AtomicBool) -> Result<Vec<Evicted>, RegistryError> {
-        let (limits, mut gone) = (self.cache_limits(), Vec::new());
-        let is_bounded =
-            limits.unused_for.is_some() || limits.max_size.is_some() || limits.min_free.is_some();
+    fn look(&self, stop: &AtomicBool) -> Result<Looked, RegistryError> {
+        let limits = self.cache_limits();
+        let mut looked = Looked { gone: Vec::new(), again: BETWEEN_LOOKS, look_at: None };
         // Right after a start clients may still rely on what the process before told them.
-        if !is_bounded || self.collector.fence.all_promised_until().is_some() {
-            return Ok(gone);
+        if let Some(until) = self.collector.fence.all_promised_until() {
+            let promised = until.saturating_duration_since(std::time::Instant::now());
+            looked.again = promised.min(BETWEEN_LOOKS);
+            return Ok(looked);
         }
         self.write_accesses()?;
         if !self.meta.know_every_reference(stop)? {
-            return Ok(gone);
+            return Ok(looked);
         }
-        let (stock, now) = (self.stock(stop)?, (self.environment.now)());
-        let mut total: u64 = stock.sizes.values().sum();
+        // These first: what arrives in between is then counted twice, which does no harm.
+        let fetched = self.cache.counters.counts(0).bytes_from_upstream;
+        let arriving = self.blobs.arriving_bytes()?;
+        let (mut stock, now) = (self.stock(stop)?, (self.environment.now)());
+        let mut total = stock.bytes().saturating_add(arriving);
         let mut free = self.disk.free()?;
-        for (repository, copied) in stock.images {
+        let images = std::mem::take(&mut stock.images);
+        let (most, least) = (limits.max_size, limits.min_free);
+        // Once the bound is reached, more than the excess goes.
+        let most = most.map(|most| if total > most { most.saturating_sub(limits.at_once()) } else { most });
+        let mut left = images.len();
+        for (repository, copied) in images {
             let unused = now.duration_since(copied.last_access).unwrap_or_default();
             let why = if limits.unused_for.is_some_and(|most| unused >= most) {
                 WhyEvicted::Unused
-            } else if limits.max_size.is_some_and(|most| total > most) {
+            } else if most.is_some_and(|most| total > most) {
                 WhyEvicted::TooLarge
-            } else if limits.min_free.is_some_and(|least| free < least) {
+            } else if least.is_some_and(|least| free < least) {
                 WhyEvicted::DiskFull
             } else {
                 break;
@@ -249,22 +272,28 @@ impl Inner {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            if limits.keep.iter().any(|keep| keep.keeps(&repository, &copied.tags)) {
+            if limits.keeping(&repository, &copied).is_some() {
                 continue;
             }
             let Some(bytes) = self.evict_one(&repository, &copied)? else { continue };
             (total, free) = (total.saturating_sub(bytes), free.saturating_add(bytes));
+            left -= 1;
             tracing::info!(
                 %repository, digest = %copied.digest, tags = ?copied.tags, bytes, ?why,
                 unused_hours = unused.as_secs() / 3600, "a copy was evicted"
             );
             let Copied { digest, tags, last_access, .. } = copied;
             let evicted = Evicted { repository, digest, tags, last_access, at: now, why, bytes };
-            self.cache.counters.evicted(bytes);
+            self.cache.counters.evicted(why, bytes);
             self.remember_evicted(&evicted);
-            gone.push(evicted);
+            looked.gone.push(evicted);
         }
-        Ok(gone)
+        self.cache.note_stock(left, stock.held, total.saturating_sub(arriving));
+        let below_most = limits.max_size.map(|most| most.saturating_sub(total).max(limits.at_once()));
+        let above_least = least.map(|least| free.saturating_sub(least).max(MUCH));
+        let room = below_most.into_iter().chain(above_least).min();
+        looked.look_at = room.map(|room| fetched.saturating_add(room));
+        Ok(looked)
     }
 
     /// Evicts one image; gives what that has freed, or `None` if it has to stay.
@@ -300,27 +329,6 @@ impl Inner {
             list.pop_front();
         }
         list.push_back(evicted.clone());
-    }
-
-    fn stock(&self, stop: &AtomicBool) -> Result<Stock, RegistryError> {
-        let mut by_age: BTreeMap<SystemTime, Vec<(RepoName, Copied)>> = BTreeMap::new();
-        let (mut sizes, mut looked_at) = (HashMap::new(), HashSet::new());
-        for repository in self.meta.repository_names()? {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            for copied in self.meta.copies(&repository)? {
-                for digest in &copied.contents {
-                    if looked_at.insert(*digest)
-                        && let Some(content) = self.blobs.find(digest)?
-                    {
-                        sizes.insert(*digest, content.size());
-                    }
-                }
-                by_age.entry(copied.last_access).or_default().push((repository.clone(), copied));
-            }
-        }
-        Ok(Stock { images: by_age.into_values().flatten().collect(), sizes })
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use larder_core::{CacheLimits, Environment, Evicted, Keep, Run, TagPattern, WhyEvicted};
+use larder_core::{CacheLimits, Environment, Evicted, Keep, KeptImages, Run, TagPattern, WhyEvicted};
 use larder_oci::{Digest, Reference};
+use tokio_util::sync::CancellationToken;
 
 use super::fake::Fault;
 use super::world::{APP, Image, World, access, image, open_in, read, settings, upstreams};
@@ -155,9 +156,9 @@ async fn the_least_recently_used_goes_until_the_rest_fits() {
         pass(1);
     }
     world.registry.manifest(&access(APP), &Reference::Tag("v41".parse().unwrap())).await.unwrap();
-    let status = world.registry.cache_status().await.unwrap();
-    assert_eq!(status.images, 4);
-    assert!(status.bytes > 40_000 && status.bytes < 45_000, "{}", status.bytes);
+    let status = world.registry.cache_status(20).await.unwrap();
+    assert_eq!(status.stock.images, 4);
+    assert!(status.stock.bytes > 40_000 && status.stock.bytes < 45_000, "{}", status.stock.bytes);
     let next: Vec<_> = status.next.iter().flat_map(|each| &each.tags).map(ToString::to_string).collect();
     assert_eq!(next, ["v42", "v43", "v44", "v41"]);
     let limits = CacheLimits { max_size: Some(25_000), ..CacheLimits::default() };
@@ -165,9 +166,11 @@ async fn the_least_recently_used_goes_until_the_rest_fits() {
     assert_eq!(tags(&gone), ["v42", "v43"]);
     assert!(gone.iter().all(|each| each.why == WhyEvicted::TooLarge));
     assert!(world.evict(limits).await.is_empty());
-    let status = world.registry.cache_status().await.unwrap();
-    assert_eq!((status.images, status.evicted.len()), (2, 2));
-    assert!(status.bytes <= 25_000);
+    let status = world.registry.cache_status(1).await.unwrap();
+    assert_eq!((status.stock.images, status.evicted.len(), status.next.len()), (2, 2, 1));
+    assert_eq!(status.counts.evicted_by_reason, [0, 2, 0]);
+    assert!(status.stock.bytes <= 25_000);
+    assert_eq!(world.registry.cache_stock(), Some(status.stock));
     // A disk that is too full takes the rest.
     let floor = CacheLimits { min_free: Some(u64::MAX), ..CacheLimits::default() };
     assert_eq!(tags(&world.evict(floor).await), ["v44", "v41"]);
@@ -181,9 +184,25 @@ async fn what_is_to_be_kept_is_kept() {
     world.fetch("library/base", "1", &image(53, 1000)).await;
     pass(1000);
     let keep = vec![
-        Keep { repositories: "library/base".parse().unwrap(), tags: None },
-        Keep { repositories: "**".parse().unwrap(), tags: Some(TagPattern::Like("1.*".to_owned())) },
+        Keep { repositories: "library/base".parse().unwrap(), images: KeptImages::All },
+        Keep {
+            repositories: "**".parse().unwrap(),
+            images: KeptImages::Tagged(TagPattern::Like("1.*".to_owned())),
+        },
     ];
+    let keep_one =
+        Keep { repositories: APP.parse().unwrap(), images: KeptImages::Digest(image(52, 1000).digest) };
+    let all = [keep.as_slice(), &[keep_one]].concat();
+    assert_eq!(tags(&world.evict(CacheLimits { keep: all, ..unused_for(1) }).await), [""; 0]);
+    world.registry.set_cache_limits(CacheLimits { keep: keep.clone(), ..unused_for(2000) });
+    let status = world.registry.cache_status(10).await.unwrap();
+    let held: Vec<_> = status.held.iter().flat_map(|each| each.held_by.clone()).collect();
+    assert_eq!((status.stock.images, status.stock.held), (3, 2));
+    assert!(
+        held.len() == 2 && held.iter().any(|by| by == "library/base") && held.iter().any(|by| by == "**:1.*")
+    );
+    let [next] = status.next.as_slice() else { panic!("one that goes: {:?}", status.next) };
+    assert_eq!((next.tags[0].as_str(), next.unused_at), ("latest", Some(next.last_access + 2000 * HOUR)));
     assert_eq!(tags(&world.evict(CacheLimits { keep, ..unused_for(1) }).await), ["latest"]);
 }
 
@@ -210,4 +229,29 @@ async fn when_something_was_last_used_survives_a_restart() {
         .await
         .unwrap();
     assert_eq!((left.contents, left.links), (0, 0), "nothing is left for the sweep: {left:?}");
+}
+
+#[tokio::test]
+async fn a_bound_counts_as_soon_as_it_is_set_and_when_it_is_reached() {
+    let (_clock, world) = world().await;
+    let stop = CancellationToken::new();
+    let maintaining = tokio::spawn({
+        let (registry, stop) = (world.registry.clone(), stop.clone());
+        async move { registry.maintain(stop).await }
+    });
+    for seed in 71..74 {
+        world.fetch(APP, &format!("v{seed}"), &image(seed, 10_000)).await;
+        pass(1);
+    }
+    // Three are here: one too many.
+    world.registry.set_cache_limits(CacheLimits { max_size: Some(25_000), ..CacheLimits::default() });
+    world.until(|| world.registry.cache_counts().evicted == 1).await;
+    // The fourth is one too many again, and nobody says so.
+    world.fetch(APP, "v74", &image(74, 10_000)).await;
+    world.until(|| world.registry.cache_counts().evicted == 2).await;
+    let status = world.registry.cache_status(10).await.unwrap();
+    assert_eq!(tags(&status.evicted), ["v72", "v71"]);
+    assert!(status.stock.bytes <= 25_000 && status.stock.images == 2, "{:?}", status.stock);
+    stop.cancel();
+    maintaining.await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Error};
 
-use larder_core::Registry as Core;
+use larder_core::{CacheCounts, Registry as Core, WhyEvicted};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -35,8 +35,11 @@ impl Collector for CacheNumbers {
             ),
             ("larder_cache_served_bytes", "Bytes of what was asked for and at hand", counts.bytes_from_cache),
             ("larder_cache_fetched_bytes", "Bytes that came from upstreams", counts.bytes_from_upstream),
-            ("larder_cache_evicted", "Copies that were removed for want of use or space", counts.evicted),
-            ("larder_cache_evicted_bytes", "Their bytes", counts.evicted_bytes),
+            (
+                "larder_cache_evicted_bytes",
+                "Bytes of copies that were removed for want of use or space",
+                counts.evicted_bytes,
+            ),
         ] {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
@@ -45,11 +48,52 @@ impl Collector for CacheNumbers {
         encoder
             .encode_descriptor("larder_cache_fills", "Blobs that are arriving", None, MetricType::Gauge)?
             .encode_gauge(&i64::try_from(counts.fills).unwrap_or(i64::MAX))?;
+        evicted(&mut encoder, &counts)?;
+        self.stock(&mut encoder)?;
         let reports = (self.upstreams)();
         requests(&mut encoder, &reports)?;
         rate_limits(&mut encoder, &reports)?;
         resting(&mut encoder, &reports)
     }
+}
+
+impl CacheNumbers {
+    /// As it was at the last look at all of it, at most ten minutes ago: the page itself looks at nothing.
+    fn stock(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let (stock, limits) = (self.registry.cache_stock(), self.registry.cache_limits());
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        for (name, help, number) in [
+            ("larder_cache_bytes", "What was fetched and is here", stock.map(|stock| stock.bytes)),
+            (
+                "larder_cache_images",
+                "Images of upstreams that are here",
+                stock.map(|stock| count(stock.images)),
+            ),
+            (
+                "larder_cache_held_images",
+                "Those of them that are never evicted",
+                stock.map(|stock| count(stock.held)),
+            ),
+            ("larder_cache_max_bytes", "How much may be here, where there is a bound", limits.max_size),
+            ("larder_cache_min_free_bytes", "What is to stay free, where there is a bound", limits.min_free),
+        ] {
+            let Some(number) = number else { continue };
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&i64::try_from(number).unwrap_or(i64::MAX))?;
+        }
+        Ok(())
+    }
+}
+
+fn evicted(encoder: &mut DescriptorEncoder<'_>, counts: &CacheCounts) -> Result<(), Error> {
+    let help = "Copies that were removed for want of use or space, by reason";
+    let mut family = encoder.encode_descriptor("larder_cache_evicted", help, None, MetricType::Counter)?;
+    for (why, count) in WhyEvicted::ALL.iter().zip(counts.evicted_by_reason) {
+        let labels = [("reason", why.as_str())];
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+    }
+    Ok(())
 }
 
 fn requests(encoder: &mut DescriptorEncoder<'_>, reports: &[UpstreamReport]) -> Result<(), Error> {

@@ -42,7 +42,7 @@ fn setup(gate: GateKind) -> Setup {
 #[tokio::test]
 async fn the_cache_says_what_it_did_and_how_its_upstreams_are() {
     let server = setup(GateKind::Open).start().await;
-    let reply = server.ask(get("/api/cache")).await;
+    let reply = server.ask(get("/api/v1/cache")).await;
     assert_eq!(reply.status, 200);
     let status = reply.json();
     assert_eq!(status["cache"]["misses"], 0);
@@ -52,14 +52,27 @@ async fn the_cache_says_what_it_did_and_how_its_upstreams_are() {
     assert_eq!((&url["resting_seconds"], &url["first_byte_seconds"]), (&4.into(), &0.25.into()));
     assert_eq!(url["last_failure"], "answers 503");
     assert_eq!((&url["accounts"][0]["remaining"], &url["accounts"][0]["limit"]), (&7.into(), &100.into()));
-    assert_eq!(server.ask(put("/api/cache", "")).await.status, 405);
+    assert_eq!(server.ask(put("/api/v1/cache", "")).await.status, 405);
+    // Nothing was fetched; what was pushed doesn't count.
+    server.push_image("team/app", "one").await;
+    let status = server.ask(get("/api/v1/cache?next=5")).await.json();
+    assert_eq!((&status["stock"]["images"], &status["stock"]["bytes"]), (&0.into(), &0.into()));
+    assert!(status["stock"]["free_bytes"].as_u64() > Some(0), "{status}");
+    assert_eq!(
+        status["cache"]["evicted_by_reason"],
+        serde_json::json!({"unused": 0, "too_large": 0, "disk_full": 0})
+    );
+    for list in ["next", "held", "evicted"] {
+        assert_eq!(status[list], serde_json::json!([]), "{list}");
+    }
+    assert_eq!(server.ask(get("/api/v1/cache?next=all")).await.status, 400);
 }
 
 #[tokio::test]
 async fn it_says_so_only_to_whom_the_catalog_is_shown() {
     let server = setup(GateKind::Basic).start().await;
-    assert_eq!(server.ask(get("/api/cache")).await.status, 401);
-    assert_eq!(server.ask(get("/api/cache").basic(ALICE.0, ALICE.1)).await.status, 200);
+    assert_eq!(server.ask(get("/api/v1/cache")).await.status, 401);
+    assert_eq!(server.ask(get("/api/v1/cache").basic(ALICE.0, ALICE.1)).await.status, 200);
 }
 
 fn doors() -> Vec<Door> {

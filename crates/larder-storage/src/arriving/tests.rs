@@ -53,3 +53,18 @@ fn only_what_is_old_and_not_under_way_is_forgotten() {
     assert_eq!(blobs.arrive(&busy).unwrap().staged.length(), 1);
     assert_eq!(blobs.arrive(&idle).unwrap().staged.length(), 0);
 }
+
+#[test]
+fn what_has_arrived_of_all_contents_is_known() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = blobs(root.path());
+    assert_eq!(blobs.arriving_bytes().unwrap(), 0);
+    let digest = Digest::sha256(b"one two");
+    let mut arriving = blobs.arrive(&digest).unwrap();
+    arriving.staged.append(b"one ").unwrap();
+    blobs.arrive(&Digest::sha256(b"other")).unwrap().staged.append(b"xyz").unwrap();
+    assert_eq!(blobs.arriving_bytes().unwrap(), 7);
+    arriving.staged.append(b"two").unwrap();
+    blobs.publish(arriving.staged, &digest).unwrap();
+    assert_eq!(blobs.arriving_bytes().unwrap(), 3);
+}

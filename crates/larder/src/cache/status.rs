@@ -1,51 +1,32 @@
-//! What `/api/cache` says, for people.
+//! What `/api/v1/cache` says, for people.
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::{Server, block_on};
+use super::Asked;
 
-/// How long Larder may take: it asks nobody for this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Evictions that are shown; `--json` has all that are remembered.
+const EVICTED: usize = 10;
 
-pub(super) fn run(server: &Server, as_json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let text = block_on(ask(server))?;
+pub(super) fn run(asked: &Asked, next: usize, as_json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let status = asked.ask("GET", &format!("/api/v1/cache?next={next}"))?;
     if as_json {
-        print!("{text}");
+        println!("{status:#}");
     } else {
-        print!("{}", page(&serde_json::from_str(&text)?));
+        print!("{}", page(&status, SystemTime::now()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(server: &Server) -> Result<String, Box<dyn Error>> {
-    let url = server.url()?;
-    let mut client = reqwest::Client::builder().timeout(PATIENCE);
-    if let Some(path) = &server.ca {
-        client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?);
-    }
-    let mut request = client.build()?.get(format!("{url}/api/cache"));
-    if let (Some(user), Some(password)) = (&server.user, server.password()?) {
-        request = request.basic_auth(user, Some(password));
-    }
-    let answer = request.send().await.map_err(|error| format!("{url} does not answer: {error}"))?;
-    let (status, text) = (answer.status(), answer.text().await?);
-    match status.as_u16() {
-        200 => Ok(text),
-        401 | 403 => Err(format!("{url} shows this to whoever may see the catalog; see --user").into()),
-        _ => Err(format!("{url} answers {status}: is it a Larder?").into()),
-    }
-}
-
-fn page(status: &Value) -> String {
+fn page(status: &Value, now: SystemTime) -> String {
     let mut page = String::new();
-    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64).unwrap_or_default();
     let empty = Value::Null;
-    let cache = status.get("cache").unwrap_or(&empty);
+    let (cache, stock) = (status.get("cache").unwrap_or(&empty), status.get("stock").unwrap_or(&empty));
+    let _ = writeln!(page, "{}", of_stock(stock));
     let (hits, misses) = (number(cache, "hits"), number(cache, "misses"));
     let _ = writeln!(
         page,
@@ -56,11 +37,27 @@ fn page(status: &Value) -> String {
     );
     let _ = writeln!(
         page,
-        "now: {} blobs arriving; evicted so far: {} copies ({})",
+        "now: {} blobs arriving ({}); evicted so far: {} copies ({})",
         number(cache, "fills"),
+        bytes(number(stock, "arriving_bytes")),
         number(cache, "evicted"),
         bytes(number(cache, "evicted_bytes")),
     );
+    images(&mut page, "\ngoes next:", list(status, "next"), now);
+    images(&mut page, "\nwould go first, and is kept:", list(status, "held"), now);
+    let evicted = list(status, "evicted");
+    if !evicted.is_empty() {
+        page.push_str("\nwent last:\n");
+    }
+    for each in evicted.iter().take(EVICTED) {
+        let why = match text(each, "why") {
+            Some("unused") => "unused",
+            Some("too_large") => "beyond cache.maxbytes",
+            _ => "for cache.minfreebytes",
+        };
+        let (at, used) = (ago(each, "at", now), ago(each, "last_access", now));
+        let _ = writeln!(page, "  {at} ago  {}  {}, {why}, last used {used} ago", name(each), size(each));
+    }
     for upstream in list(status, "upstreams") {
         let prefix =
             text(upstream, "prefix").map_or("all other names".to_owned(), |prefix| format!("{prefix}/"));
@@ -82,6 +79,75 @@ fn page(status: &Value) -> String {
         }
     }
     page
+}
+
+/// How much is here, beside its bounds.
+fn of_stock(stock: &Value) -> String {
+    let known = |key: &str| stock.get(key).and_then(Value::as_u64);
+    let mut line = format!("{} images, {}", number(stock, "images"), bytes(number(stock, "bytes")));
+    if let Some(most) = known("max_bytes") {
+        let _ = write!(line, " of {}", bytes(most));
+    }
+    let _ = write!(line, "; {} free on the disk", bytes(number(stock, "free_bytes")));
+    if let Some(least) = known("min_free_bytes") {
+        let _ = write!(line, ", {} to stay free", bytes(least));
+    }
+    match known("unused_for_seconds") {
+        Some(seconds) => {
+            let time = humantime::format_duration(Duration::from_secs(seconds));
+            let _ = write!(line, "; what is unused for {time} goes");
+        }
+        None => line.push_str("; nothing goes for want of use"),
+    }
+    let held = number(stock, "held_images");
+    if held > 0 {
+        let _ = write!(line, "; {held} images are kept");
+    }
+    line
+}
+
+fn images(page: &mut String, title: &str, images: &[Value], now: SystemTime) {
+    if !images.is_empty() {
+        let _ = writeln!(page, "{title}");
+    }
+    for image in images {
+        let used = ago(image, "last_access", now);
+        let _ = write!(page, "  {}  {}, last used {used} ago", name(image), size(image));
+        if let Some(by) = text(image, "held_by") {
+            let _ = write!(page, ", kept by {by}");
+        }
+        page.push('\n');
+    }
+}
+
+/// As people call it.
+fn name(image: &Value) -> String {
+    let repository = text(image, "repository").unwrap_or_default();
+    let tags: Vec<&str> = list(image, "tags").iter().filter_map(Value::as_str).collect();
+    match (tags.is_empty(), text(image, "digest").unwrap_or_default()) {
+        (true, digest) => format!("{repository}@{digest}"),
+        (false, _) => format!("{repository}:{}", tags.join(",")),
+    }
+}
+
+fn size(image: &Value) -> String {
+    bytes(number(image, "bytes"))
+}
+
+/// How long ago that was, in its largest unit.
+fn ago(value: &Value, key: &str, now: SystemTime) -> String {
+    let at = text(value, key).and_then(|text| humantime::parse_rfc3339(text).ok());
+    let seconds = at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
 fn of_url(url: &Value) -> String {
@@ -149,7 +215,15 @@ mod tests {
     fn the_page_says_what_matters_and_leaves_out_what_is_not_known() {
         let status = json!({
             "cache": { "hits": 3, "misses": 1, "stale": 2, "bytes_from_cache": 1_500_000, "bytes_from_upstream": 999,
-                       "fills": 1, "evicted": 0, "evicted_bytes": 0 },
+                       "fills": 1, "evicted": 3, "evicted_bytes": 7 },
+            "stock": { "images": 4, "held_images": 1, "bytes": 40_000_000, "arriving_bytes": 5, "free_bytes": 9_000_000_000_u64,
+                       "max_bytes": 50_000_000, "min_free_bytes": null, "unused_for_seconds": 604_800 },
+            "next": [{ "repository": "docker.io/library/nginx", "tags": ["1", "latest"], "digest": "sha256:a", "bytes": 2000,
+                       "last_access": "2026-01-01T00:00:00Z" }],
+            "held": [{ "repository": "base", "tags": [], "digest": "sha256:b", "bytes": 1,
+                       "last_access": "2026-01-03T11:00:00Z", "held_by": "base/**" }],
+            "evicted": [{ "repository": "app", "tags": ["2"], "digest": "sha256:c", "bytes": 7, "why": "too_large",
+                          "at": "2026-01-03T11:58:00Z", "last_access": "2026-01-01T12:00:00Z" }],
             "upstreams": [
                 { "name": "docker.io", "prefix": "docker.io", "offline": false, "received_bytes": 999,
                   "requests": [{ "kind": "manifest", "outcome": "found", "count": 4 }],
@@ -162,9 +236,13 @@ mod tests {
             ],
         });
         assert_eq!(
-            page(&status),
-            "since the start: 3 hits (1.5 MB), 1 misses (999 B fetched), 2 copies served for want of an answer\n\
-             now: 1 blobs arriving; evicted so far: 0 copies (0 B)\n\
+            page(&status, humantime::parse_rfc3339("2026-01-03T12:00:00Z").unwrap()),
+            "4 images, 40.0 MB of 50.0 MB; 9.0 GB free on the disk; what is unused for 7days goes; 1 images are kept\n\
+             since the start: 3 hits (1.5 MB), 1 misses (999 B fetched), 2 copies served for want of an answer\n\
+             now: 1 blobs arriving (5 B); evicted so far: 3 copies (7 B)\n\
+             \ngoes next:\n  docker.io/library/nginx:1,latest  2.0 kB, last used 2 d ago\n\
+             \nwould go first, and is kept:\n  base@sha256:b  1 B, last used 60 min ago, kept by base/**\n\
+             \nwent last:\n  2 min ago  app:2  7 B, beyond cache.maxbytes, last used 2 d ago\n\
              \ndocker.io (docker.io/)\n  asked: 4 × manifest found\n  \
              https://registry-1.docker.io, answers in 250 ms, 2.0 MB/s, has failed and goes last for 4 s\n    \
              its last failure: answers 503\n    ci: 7 of 100 pulls left in 360 min; its login is refused\n\

@@ -64,8 +64,8 @@ pub(crate) struct CacheBounds {
     pub(crate) max_bytes: Option<u64>,
     /// How many bytes are left free beside it.
     pub(crate) min_free_bytes: Option<u64>,
-    /// The repositories whose images stay.
-    pub(crate) keep: Vec<larder_oci::RepositoryPattern>,
+    /// The images that stay.
+    pub(crate) keep: Vec<larder_core::Keep>,
 }
 
 /// `storage.maintenance.verify`

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use larder_core::{Keep, KeptImages};
+use larder_oci::RepositoryPattern;
+
 use super::super::typed::CacheBounds;
 use super::Reader;
+use super::upstreams::tag_pattern;
 
 /// As long as registry:2.
 const UNUSED_FOR: Duration = Duration::from_secs(168 * 3600);
@@ -15,7 +19,7 @@ impl Reader<'_> {
         let unused_for = self.duration("proxy.ttl", UNUSED_FOR);
         let mut keep = Vec::new();
         for value in self.set_value(KEEP).map(|value| value.items()).unwrap_or_default() {
-            match value.scalar().map(str::parse) {
+            match value.scalar().map(kept) {
                 Some(Ok(pattern)) => keep.push(pattern),
                 Some(Err(error)) => {
                     self.invalid(KEEP, &value.origin, format!("holds what is no pattern: {error}"));
@@ -42,6 +46,15 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// `library/nginx`, `team/**`, `library/nginx:1.*`, `**:X.Y.Z`.
+fn kept(text: &str) -> Result<Keep, <RepositoryPattern as std::str::FromStr>::Err> {
+    let (repositories, images) = match text.split_once(':') {
+        None => (text, KeptImages::All),
+        Some((repositories, tags)) => (repositories, KeptImages::Tagged(tag_pattern(tags))),
+    };
+    Ok(Keep { repositories: repositories.parse()?, images })
 }
 
 #[cfg(test)]

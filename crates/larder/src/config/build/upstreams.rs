@@ -111,6 +111,14 @@ pub(in crate::config) fn give_way_to_proxy(root: &mut Value) {
     }
 }
 
+/// Tags as they are written for a rule.
+pub(super) fn tag_pattern(text: &str) -> TagPattern {
+    match text {
+        EXACT_VERSIONS => TagPattern::ExactVersion,
+        other => TagPattern::Like(other.to_owned()),
+    }
+}
+
 /// An account for everything that no other is for.
 fn plain_account(source: CredentialSource) -> AccountSettings {
     AccountSettings { repositories: Vec::new(), hosts: Vec::new(), source }
@@ -365,11 +373,7 @@ impl<'a> Item<'_, 'a> {
     }
 
     fn freshness_rule(mut self) -> Option<FreshnessRule> {
-        let tags = match self.text("tags") {
-            Some((EXACT_VERSIONS, _)) => TagPattern::ExactVersion,
-            Some((text, _)) => TagPattern::Like(text.to_owned()),
-            None => TagPattern::Like("*".to_owned()),
-        };
+        let tags = tag_pattern(self.text("tags").map_or("*", |(text, _)| text));
         let repositories = match self.text("repositories") {
             Some((text, origin)) => match text.parse() {
                 Ok(pattern) => Some(pattern),

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use larder_core::{Keep, KeptImages};
+
 use super::super::super::Config;
 use crate::config::{CacheBounds, Environment};
 
@@ -27,6 +29,10 @@ fn what_was_fetched_is_kept_for_a_week_unless_told_otherwise() {
     assert_eq!(bounds("proxy: {ttl: 36h}").unused_for, Some(Duration::from_secs(36 * 3600)));
     let bounded = bounds("cache: {maxbytes: 50000000000, minfreebytes: 1000000000, keep: ['base/**']}");
     assert_eq!((bounded.max_bytes, bounded.min_free_bytes), (Some(50_000_000_000), Some(1_000_000_000)));
-    assert_eq!(bounded.keep, ["base/**".parse().unwrap()]);
+    assert_eq!(bounded.keep, [Keep { repositories: "base/**".parse().unwrap(), images: KeptImages::All }]);
+    let by_tag = bounds("cache: {keep: ['docker.io/library/nginx:1.*', '**:X.Y.Z']}").keep;
+    let written: Vec<String> = by_tag.iter().map(ToString::to_string).collect();
+    assert_eq!(written, ["docker.io/library/nginx:1.*", "**:X.Y.Z"]);
+    assert_eq!(by_tag[1].images, KeptImages::Tagged(larder_core::TagPattern::ExactVersion));
     assert_eq!(bounds("cache: {maxbytes: 0}").max_bytes, None);
 }
