@@ -1,8 +1,10 @@
 //! `cargo xtask crash`: a storm of pushes, tag moves and deletes, with SIGKILL in the middle of it, again and again
 //! on the same directory. What was acknowledged must be there whole; what was in flight must be there whole or not
-//! at all; and the index must be the one that a rebuild from the files gives.
+//! at all; and the index must be the one that a rebuild from the files gives. Then the commands that copy and collect
+//! are killed likewise.
 
 mod ledger;
+mod processes;
 mod storm;
 
 use std::path::Path;
@@ -26,6 +28,8 @@ const DEFAULT_ROUNDS: u64 = 25;
 const DEFAULT_SEED: u64 = 1;
 /// So short that what is deleted goes within the same storm.
 const COLLECTOR: &str = "  maintenance:\n    gc:\n      grace: 250ms\n";
+/// After so many rounds of storms comes one in which the commands are killed.
+const ROUNDS_FOR_ONE_OF_PROCESSES: u64 = 8;
 /// The kill comes at a random time within this.
 const STORM_MILLISECONDS: u64 = 1800;
 /// Every so many rounds everything is read again, not only what the round touched, and the index is rebuilt.
@@ -65,6 +69,9 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
             });
         }
         // Otherwise the server is ended by SIGTERM here, so that kills hit fresh and settled directories alike.
+    }
+    if program == Program::Larder {
+        processes::cases(&mut report, &ring, (rounds / ROUNDS_FOR_ONE_OF_PROCESSES).max(1), seed)?;
     }
     Ok(report)
 }
