@@ -27,6 +27,7 @@ mod crash;
 mod doctor;
 mod fuzz;
 mod proxies;
+mod space;
 mod suite;
 mod swap;
 mod tidy;
@@ -53,6 +54,7 @@ const RINGS: &[Ring] = &[
     ("cache", &[], cache::ring),
     ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
+    ("space", &["rounds", "seed"], space::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),

@@ -7,7 +7,8 @@ use crate::dist;
 use crate::failure::Result;
 use crate::report::Report;
 use crate::{
-    bench, cache, clients, conformance, container, crash, doctor, fuzz, proxies, swap, tidy, tokens, tools,
+    bench, cache, clients, conformance, container, crash, doctor, fuzz, proxies, space, swap, tidy, tokens,
+    tools,
 };
 
 /// How long each fuzz target runs here; long runs are made by hand.
@@ -35,6 +36,7 @@ const STAGES: &[Stage] = &[
     ("cache", || cache::ring(&Arguments::none())),
     ("tokens", || tokens::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),
+    ("space", || space::ring(&Arguments::none())),
     ("bench", || bench::ring(&Arguments::parse(&["--slice".to_owned()], &["slice"])?)),
     ("image", || container::ring(&Arguments::none())),
     ("fuzz", || {

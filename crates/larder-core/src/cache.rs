@@ -15,6 +15,7 @@ mod blobs;
 mod counters;
 mod evict;
 mod fill;
+mod placing;
 mod fills;
 mod flights;
 mod growing;
@@ -67,6 +68,8 @@ pub(crate) struct Cache {
     evicted: Mutex<VecDeque<Evicted>>,
     stock: Mutex<Option<CacheStock>>,
     statuses: Flights<usize, stock::StatusAnswer>,
+    /// Held by whoever makes room on a full disk: two would evict twice what is needed.
+    making_room: tokio::sync::Mutex<()>,
     pub(crate) counters: Arc<Counters>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -94,6 +97,7 @@ impl Registry {
     /// Forgets what had begun to arrive and nobody has gone on with for a day; gives how much.
     pub async fn forget_abandoned_fills(&self) -> Result<usize, RegistryError> {
         self.blocking(|inner| {
+            let Some(_change) = inner.begin_change() else { return Ok(0) };
             let now = (inner.environment.now)();
             Ok(inner.blobs.forget_abandoned(now, ABANDONED, |digest| inner.cache.fills.is_running(digest))?)
         })

@@ -17,7 +17,7 @@ impl Registry {
         let reporting = self.reporting(access);
         let actor = access.actor().clone();
         self.asking_the_index(move |inner| {
-            inner.require_deletes()?;
+            let _change = inner.require_deletes()?;
             let note = |removal: &Removal| inner.note_removal(&repository, &actor, removal);
             match &reference {
                 Reference::Tag(tag) if inner.meta.delete_tag_noting(&repository, tag, note)? => {
@@ -43,7 +43,7 @@ impl Registry {
         let (repository, digest, reporting) = (access.repository().clone(), *digest, self.reporting(access));
         let actor = access.actor().clone();
         self.blocking(move |inner| {
-            inner.require_deletes()?;
+            let _change = inner.require_deletes()?;
             let note = |removal: &Removal| inner.note_removal(&repository, &actor, removal);
             if inner.meta.unlink_blob_noting(&repository, &digest, note)? {
                 reporting.changed(&repository, || vec![Event::BlobDeleted { digest }])

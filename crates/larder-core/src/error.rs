@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use larder_meta::MetaError;
 use larder_oci::{Digest, ManifestError, Reference, RepoName, Role, Tag, UploadId};
-use larder_storage::StorageError;
+use larder_storage::{Shortage, StorageError};
 
 use crate::upstream::{UpstreamError, UpstreamFailure};
+
+/// When to come back to a registry that is under maintenance; nobody knows how long that takes.
+const AFTER_MAINTENANCE: Duration = Duration::from_secs(60);
 
 /// Why the registry did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -120,8 +123,16 @@ pub enum RegistryError {
     /// Changing anything is switched off.
     #[error("this registry is read-only at the moment (storage.maintenance.readonly)")]
     ReadOnly,
+    /// Nothing is changed for now; whoever administers the registry is at work.
+    #[error("{}", maintenance(reason, *pulling))]
+    Maintenance {
+        /// Why, in the words of who began it; may be empty.
+        reason: Arc<str>,
+        /// It is what isn't here and can't be fetched for now.
+        pulling: bool,
+    },
     /// The disk is full.
-    #[error("the registry's disk is full; its operator must free space or enlarge it")]
+    #[error("the registry's disk is full: {}; its operator must free space or enlarge it", in_words(.0))]
     NoSpace(#[source] StorageError),
     /// Stored content is damaged.
     #[error("the stored content of {digest} is damaged and is not served; push it again to mend it")]
@@ -153,7 +164,17 @@ impl RegistryError {
                 UpstreamFailure::RateLimited { retry_after } => retry_after,
                 _ => None,
             },
+            RegistryError::Maintenance { .. } => Some(AFTER_MAINTENANCE),
             RegistryError::Shared(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// What is missing, if the disk is full.
+    pub fn shortage(&self) -> Option<&Shortage> {
+        match self {
+            RegistryError::NoSpace(StorageError::NoSpace { shortage, .. }) => Some(shortage),
+            RegistryError::Shared(error) => error.shortage(),
             _ => None,
         }
     }
@@ -165,6 +186,24 @@ impl RegistryError {
             RegistryError::Shared(error) => error.is_upstream(),
             _ => false,
         }
+    }
+}
+
+fn maintenance(reason: &str, pulling: bool) -> String {
+    let what = if pulling {
+        "this is not at hand, and nothing is fetched during maintenance"
+    } else {
+        "this registry takes nothing in during maintenance"
+    };
+    let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    format!("{what}{because}; what is here can be pulled, try the rest again later")
+}
+
+/// What a full disk lacks: bytes and where, without the file that was to be written.
+fn in_words(error: &StorageError) -> String {
+    match error {
+        StorageError::NoSpace { shortage, .. } => shortage.to_string(),
+        other => other.to_string(),
     }
 }
 

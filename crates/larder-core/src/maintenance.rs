@@ -28,6 +28,9 @@ const BETWEEN_LOOKS_AT_FILLS: Duration = Duration::from_secs(3600);
 impl Registry {
     /// The registry's background work; returns when `stop` is cancelled and the work at hand is done.
     pub async fn maintain(&self, stop: CancellationToken) {
+        if let Err(error) = self.blocking(|inner| Ok(inner.meta.reserve_room()?)).await {
+            log("no room could be kept for the index", &error);
+        }
         self.adopt_what_registry_2_fetched().await;
         self.read_all_into_index(&stop).await;
         tokio::join!(
@@ -118,6 +121,7 @@ impl Inner {
         let (repository, id, purging) = (&upload.repository, upload.id, &self.settings.upload_purging);
         // Whatever the clock says, a session that a request works on is not abandoned; and none may
         // begin to while this one holds the turn.
+        let Some(_change) = self.begin_change() else { return Ok(false) };
         let Some(mut turn) = self.sessions.take_if_idle(repository, id) else { return Ok(false) };
         let last_used = self.meta.upload_last_used(repository, id)?;
         if last_used >= before {

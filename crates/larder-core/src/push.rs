@@ -82,7 +82,7 @@ impl Registry {
         let (to, from, digest) = (access.repository().clone(), from.repository().clone(), *digest);
         let reporting = self.reporting(access);
         self.blocking(move |inner| {
-            inner.require_writable()?;
+            let _change = inner.require_writable()?;
             let Some(size) = inner.mount(&to, &from, &digest)? else { return Ok(false) };
             reporting.changed(&to, || vec![Event::BlobMounted { from: &from, digest, size }])?;
             Ok(true)
@@ -100,7 +100,7 @@ impl Registry {
         let (to, digest) = (access.repository().clone(), *digest);
         let candidates = self
             .blocking(move |inner| {
-                inner.require_writable()?;
+                let _change = inner.require_writable()?;
                 // Without an index nobody is known to have it: then the client uploads.
                 let mut candidates =
                     inner.meta.repositories_with_blob(&digest, MOUNT_CANDIDATES).unwrap_or_else(|error| {
@@ -131,7 +131,7 @@ impl Inner {
         push: ManifestPush,
         reporting: &Reporting,
     ) -> Result<PushedManifest, RegistryError> {
-        self.require_writable()?;
+        let _change = self.require_writable()?;
         if push.bytes.len() > LONGEST_MANIFEST {
             return Err(RegistryError::ManifestTooLarge { limit: LONGEST_MANIFEST });
         }

@@ -12,6 +12,7 @@ use crate::collect::{Collection, Collector};
 use crate::error::RegistryError;
 use crate::events::EventSink;
 use crate::maintenance::UploadPurging;
+use crate::pause::{Change, Pause};
 use crate::recent::Recent;
 use crate::upload::Sessions;
 use crate::upstreams::Upstreams;
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     /// As in the settings, until [`Registry::switch`] says otherwise.
     deletes: AtomicBool,
     read_only: AtomicBool,
+    pub(crate) pause: Pause,
     upstreams: RwLock<Upstreams>,
     pub(crate) cache: Cache,
     pub(crate) environment: Environment,
@@ -109,6 +111,7 @@ impl Registry {
             index_questions,
             deletes: settings.deletes.into(),
             read_only: settings.read_only.into(),
+            pause: Pause::default(),
             settings,
             upstreams: RwLock::default(),
             cache: Cache::default(),
@@ -181,12 +184,13 @@ impl Inner {
         self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
-        if self.read_only.load(Ordering::Relaxed) { Err(RegistryError::ReadOnly) } else { Ok(()) }
+    /// The right to change files on a client's behalf, to be held until that is done.
+    pub(crate) fn require_writable(&self) -> Result<Change, RegistryError> {
+        if self.read_only.load(Ordering::Relaxed) { Err(RegistryError::ReadOnly) } else { self.pause.begin() }
     }
 
-    pub(crate) fn require_deletes(&self) -> Result<(), RegistryError> {
-        self.require_writable()?;
-        if self.deletes.load(Ordering::Relaxed) { Ok(()) } else { Err(RegistryError::DeletesDisabled) }
+    pub(crate) fn require_deletes(&self) -> Result<Change, RegistryError> {
+        let change = self.require_writable()?;
+        if self.deletes.load(Ordering::Relaxed) { Ok(change) } else { Err(RegistryError::DeletesDisabled) }
     }
 }

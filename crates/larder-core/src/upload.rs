@@ -10,6 +10,7 @@
 
 mod sessions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use sessions::{Held, LaterTurns, Turn};
 use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::events::{Event, Reporting};
+use crate::pause::Change;
 use crate::registry::{Inner, Registry};
 
 /// Bytes that are gathered before they go to the disk in one piece: enough that a system call and a
@@ -54,7 +56,7 @@ impl Registry {
         let id = UploadId::from_random((self.inner.environment.random)());
         let algorithm = algorithm.unwrap_or(Algorithm::Sha256);
         self.blocking(move |inner| {
-            inner.require_writable()?;
+            let _change = inner.require_writable()?;
             let now = (inner.environment.now)();
             let staged = inner.meta.create_upload(&repository, id, algorithm, now)?;
             inner.sessions.insert(repository, id, staged, now);
@@ -85,7 +87,7 @@ impl Registry {
         // Whoever writes the session is stopped first.
         let turn = self.inner.sessions.take_over(&repository, id).await;
         self.blocking(move |inner| {
-            inner.require_writable()?;
+            let _change = inner.require_writable()?;
             let removed = inner.meta.remove_upload(&repository, id)?;
             inner.sessions.forget(&repository, id);
             drop(turn);
@@ -104,12 +106,12 @@ impl Registry {
     ) -> Result<UploadWriter, RegistryError> {
         let repository = access.repository().clone();
         let turn = self.inner.sessions.take_over(&repository, id).await;
-        let held = self
+        let (held, change) = self
             .blocking({
                 let repository = repository.clone();
                 move |inner| {
-                    inner.require_writable()?;
-                    inner.resume(&repository, id, turn)
+                    let change = inner.require_writable()?;
+                    Ok((inner.resume(&repository, id, turn)?, Arc::new(change)))
                 }
             })
             .await?;
@@ -122,8 +124,7 @@ impl Registry {
         Ok(UploadWriter {
             reporting: self.reporting(access),
             registry: self.clone(),
-            repository,
-            id,
+            session: Session { inner: Arc::clone(&self.inner), repository, id, _change: change },
             chunk,
             received: 0,
             batch: Batch::default(),
@@ -165,13 +166,22 @@ impl Inner {
 pub struct UploadWriter {
     registry: Registry,
     reporting: Reporting,
-    repository: RepoName,
-    id: UploadId,
+    session: Session,
     chunk: Option<ChunkRange>,
     received: u64,
     batch: Batch,
     later_turns: LaterTurns,
     state: State,
+}
+
+/// Which session is written.
+#[derive(Clone)]
+struct Session {
+    inner: Arc<Inner>,
+    repository: RepoName,
+    id: UploadId,
+    /// Maintenance waits for who writes a session.
+    _change: Arc<Change>,
 }
 
 #[derive(Default)]
@@ -216,8 +226,9 @@ impl UploadWriter {
         self.batch.pieces.push(bytes);
         if self.batch.length >= BATCH {
             let held = self.settle().await?;
-            let batch = std::mem::take(&mut self.batch);
-            self.state = State::Writing(tokio::task::spawn_blocking(move || append(held, &batch)));
+            let (session, batch) = (self.session.clone(), std::mem::take(&mut self.batch));
+            let write = move || session.append(held, &batch);
+            self.state = State::Writing(tokio::task::spawn_blocking(write));
         }
         Ok(())
     }
@@ -225,20 +236,20 @@ impl UploadWriter {
     /// Completes when a newer request has taken over the session: then stop reading from the client.
     pub async fn taken_over(&self) -> RegistryError {
         self.later_turns.came().await;
-        RegistryError::UploadTakenOver { id: self.id }
+        RegistryError::UploadTakenOver { id: self.session.id }
     }
 
     /// Ends this request's part; the session goes on. All bytes are in the file when this returns.
     pub async fn pause(mut self) -> Result<UploadProgress, RegistryError> {
         self.check_length()?;
         let held = self.settle().await?;
-        let batch = std::mem::take(&mut self.batch);
-        let (held, outcome) = tokio::task::spawn_blocking(move || append(held, &batch))
+        let (session, batch) = (self.session.clone(), std::mem::take(&mut self.batch));
+        let (held, outcome) = tokio::task::spawn_blocking(move || session.append(held, &batch))
             .await
             .map_err(RegistryError::Internal)?;
         outcome?;
         let length = held.staged().map_or(0, Staged::length);
-        Ok(UploadProgress { id: self.id, length })
+        Ok(UploadProgress { id: self.session.id, length })
     }
 
     /// Ends the session: what it holds becomes the blob `digest` of the repository; durable when this
@@ -247,20 +258,30 @@ impl UploadWriter {
         self.check_length()?;
         let held = self.settle().await?;
         let batch = std::mem::take(&mut self.batch);
-        let (repository, id, digest) = (self.repository.clone(), self.id, *digest);
+        let (session, digest) = (self.session.clone(), *digest);
         let reporting = self.reporting.clone();
         self.registry
             .blocking(move |inner| {
-                let (mut held, outcome) = append(held, &batch);
+                let (mut held, outcome) = session.append(held, &batch);
                 outcome?;
+                let Session { repository, id, .. } = session.clone();
                 let Some(staged) = held.take_staged() else {
                     return Err(RegistryError::UploadUnknown { repository, id });
                 };
                 // Published and not yet linked, it looks like garbage.
-                let _hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
+                let hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
                 inner.collector.fence.promise(&repository, &digest);
-                let content = inner.blobs.publish(staged, &digest)?;
-                inner.meta.link_blob(&repository, &content)?;
+                let content = inner.blobs.publish(staged, &digest);
+                let content = content.map_err(RegistryError::from).inspect_err(|error| session.failed(error))?;
+                if let Err(error) = inner.meta.link_blob(&repository, &content) {
+                    drop(hold);
+                    let error = RegistryError::from(error);
+                    if error.shortage().is_some() {
+                        inner.take_back(&digest);
+                        session.failed(&error);
+                    }
+                    return Err(error);
+                }
                 // The upload is done; what can't be tidied up now is purged later.
                 if let Err(error) = inner.meta.remove_upload(&repository, id) {
                     tracing::warn!(%repository, upload = %id, %error, "a finished upload's directory stays behind");
@@ -296,7 +317,8 @@ impl UploadWriter {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Idle(held) => Ok(held),
             State::Writing(_) | State::Ended => {
-                Err(RegistryError::UploadUnknown { repository: self.repository.clone(), id: self.id })
+                let Session { repository, id, .. } = self.session.clone();
+                Err(RegistryError::UploadUnknown { repository, id })
             }
         }
     }
@@ -309,12 +331,13 @@ impl Drop for UploadWriter {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
+        let session = self.session.clone();
         // Bounded by one batch; the runtime waits for it when it shuts down.
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Idle(held) => drop(runtime.spawn_blocking(move || append(held, &batch))),
+            State::Idle(held) => drop(runtime.spawn_blocking(move || session.append(held, &batch))),
             State::Writing(task) => drop(runtime.spawn(async move {
                 if let Ok((held, Ok(()))) = task.await {
-                    let _ = tokio::task::spawn_blocking(move || append(held, &batch)).await;
+                    let _ = tokio::task::spawn_blocking(move || session.append(held, &batch)).await;
                 }
             })),
             State::Ended => {}
@@ -322,14 +345,34 @@ impl Drop for UploadWriter {
     }
 }
 
-/// Writes a batch to the session's file. After an error the file is looked at afresh next time.
-fn append(mut held: Held, batch: &Batch) -> (Held, Result<(), RegistryError>) {
-    let outcome = match held.staged_mut() {
-        Some(staged) => batch.pieces.iter().try_for_each(|piece| staged.append(piece)),
-        None => Ok(()),
-    };
-    if outcome.is_err() {
-        drop(held.take_staged());
+impl Session {
+    /// Writes a batch to the session's file. After an error the file is looked at afresh next time.
+    fn append(&self, mut held: Held, batch: &Batch) -> (Held, Result<(), RegistryError>) {
+        let outcome = match held.staged_mut() {
+            Some(staged) => batch.pieces.iter().try_for_each(|piece| staged.append(piece)),
+            None => Ok(()),
+        };
+        let outcome = outcome.map_err(RegistryError::from);
+        if let Err(error) = &outcome {
+            drop(held.take_staged());
+            self.failed(error);
+        }
+        (held, outcome)
     }
-    (held, outcome.map_err(RegistryError::from))
+
+    /// On a full disk the session goes, whose turn the caller holds: what it has taken in is the very room that is
+    /// missing, and would else be held until abandoned uploads are purged. No client goes on after such an answer; all
+    /// begin anew.
+    fn failed(&self, error: &RegistryError) {
+        if !matches!(error, RegistryError::NoSpace(_)) {
+            return;
+        }
+        match self.inner.meta.remove_upload(&self.repository, self.id) {
+            Ok(_) => self.inner.sessions.forget(&self.repository, self.id),
+            Err(error) => tracing::warn!(
+                repository = %self.repository, upload = %self.id, %error,
+                "an upload that the full disk has ended keeps its room until it is purged"
+            ),
+        }
+    }
 }

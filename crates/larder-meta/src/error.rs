@@ -25,3 +25,14 @@ pub enum MetaError {
         held: String,
     },
 }
+
+impl MetaError {
+    /// Whether the index could not be written because the disk is full.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        let MetaError::Index { source, .. } = self else { return false };
+        // SQLite tells of a file that it could not make longer for its readers as an error of input or output.
+        let extended = source.sqlite_error().map(|error| error.extended_code);
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            || extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+    }
+}

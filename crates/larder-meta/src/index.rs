@@ -5,14 +5,16 @@
 
 mod accesses;
 mod references;
+pub(crate) mod reserve;
 mod rows;
 mod schema;
 #[cfg(test)]
 pub(crate) mod work;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use larder_oci::{Descriptor, Digest, Manifest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -38,13 +40,16 @@ pub(crate) struct Index {
     // Closed before the writer: the last one to close folds the journal in, which readers can't.
     readers: Mutex<Vec<Connection>>,
     writer: Mutex<Connection>,
+    journals: OnceLock<(File, File)>,
 }
 
 impl Index {
-    pub(crate) fn open(path: &Path) -> Result<Index, MetaError> {
-        let (writer, path) = schema::open_or_replace(path)
-            .map_err(|source| MetaError::Index { path: path.to_owned(), source })?;
-        Ok(Index { path, writer: Mutex::new(writer), readers: Mutex::default() })
+    /// With too little room on the disk (`has_room`) it is kept in memory.
+    pub(crate) fn open(path: &Path, has_room: bool) -> Result<Index, MetaError> {
+        let opened = if has_room { schema::open_or_replace(path) } else { schema::open_in_memory() };
+        let (writer, path) = opened.map_err(|source| MetaError::Index { path: path.to_owned(), source })?;
+        let journals = OnceLock::new();
+        Ok(Index { path, writer: Mutex::new(writer), readers: Mutex::default(), journals })
     }
 
     // Changes of one thing, after its files.

@@ -47,14 +47,42 @@ impl MetaStore {
         if !self.has_repository(repository)? {
             return Ok(None);
         }
-        self.reconcile(repository)?;
-        Ok(Some(self.index.tags(repository, page)?))
+        match self.reconcile(repository).and_then(|()| self.index.tags(repository, page)) {
+            Err(error) if error.is_full_disk() => Ok(Some(self.tags_by_files(repository, page)?)),
+            listed => listed.map(Some),
+        }
+    }
+
+    /// While the index can't be written on a full disk: slower, and right.
+    fn tags_by_files(
+        &self,
+        repository: &RepoName,
+        page: &Page<String>,
+    ) -> Result<Listing<String>, MetaError> {
+        let mut tags = Vec::new();
+        for entry in self.disk.list(&layout::tags(repository))?.unwrap_or_default() {
+            let Ok(tag) = entry.name.parse::<Tag>() else { continue };
+            let is_wanted = page.after.as_ref().is_none_or(|after| entry.name > *after);
+            if is_wanted && self.tag(repository, &tag)?.is_some() {
+                tags.push(entry.name);
+            }
+        }
+        tags.sort_unstable();
+        Ok(Listing::cut(tags, page.limit))
     }
 
     /// The repositories that hold or have held a blob or a manifest, in byte order.
     pub fn catalog(&self, page: &Page<String>) -> Result<Listing<String>, MetaError> {
-        self.walk_names()?;
-        self.index.catalog(page)
+        match self.walk_names().and_then(|()| self.index.catalog(page)) {
+            Err(error) if error.is_full_disk() => {
+                let listed = self.names_on_disk()?.into_iter().filter(|(_, listed)| *listed);
+                let mut names: Vec<String> = listed.map(|(name, _)| name.to_string()).collect();
+                names.retain(|name| page.after.as_ref().is_none_or(|after| name > after));
+                names.sort_unstable();
+                Ok(Listing::cut(names, page.limit))
+            }
+            listed => listed,
+        }
     }
 
     /// Repositories that hold this blob, at most `limit`, in no particular order. A candidate may

@@ -7,10 +7,16 @@ use larder_storage::{Blobs, Disk, Verified};
 use crate::changes::{Changes, FilesState};
 use crate::error::MetaError;
 use crate::everything::{HeldElsewhere, Knowledge};
+use crate::index::reserve::RESERVED;
 use crate::index::{Index, IndexSnapshot};
 use crate::layout;
 use crate::locks::{NamesWalked, Repositories, Repository, Unreadable};
 use crate::release::Removal;
+
+/// With less room than this the index is not opened on the disk. It could not keep room for itself, and would not be
+/// writable when that is needed to make room; and SQLite maps a file of it into memory, where to touch a page for which the
+/// disk has no room ends the process.
+const ROOM_OF_AN_INDEX: u64 = 2 * RESERVED;
 
 /// The repositories below a data directory.
 pub struct MetaStore {
@@ -28,7 +34,15 @@ pub struct MetaStore {
 impl MetaStore {
     /// Opens the index, or makes a new one if it can't be used. Reads no repository yet.
     pub fn open(disk: Arc<Disk>, blobs: Blobs) -> Result<MetaStore, MetaError> {
-        let index = Index::open(&disk.root().join(layout::INDEX))?;
+        let free = disk.free()?;
+        let has_room = free >= ROOM_OF_AN_INDEX;
+        if !has_room {
+            tracing::warn!(
+                free, directory = %disk.root().display(),
+                "the disk is nearly full: the index is kept in memory until the next start"
+            );
+        }
+        let index = Index::open(&disk.root().join(layout::INDEX), has_room)?;
         let (repositories, names_walked) = (Repositories::default(), NamesWalked::default());
         let (unreadable, changes) = (Unreadable::default(), Changes::default());
         let (held_elsewhere, knowledge) = (HeldElsewhere::default(), Knowledge::default());
@@ -43,6 +57,11 @@ impl MetaStore {
             knowledge,
             changes,
         })
+    }
+
+    /// Keeps room for the index, so that it can be written on a full disk, too; unless there is little left already.
+    pub fn reserve_room(&self) -> Result<(), MetaError> {
+        if self.disk.free()? < ROOM_OF_AN_INDEX { Ok(()) } else { self.index.reserve() }
     }
 
     // Pulling: answered from the files alone.

@@ -20,6 +20,7 @@ impl Call {
             Api::Undo => self.undo().await,
             Api::History => self.history().await,
             Api::Cache => self.cache_status().await,
+            Api::Maintenance => self.maintenance().await,
         }
     }
 
@@ -44,6 +45,28 @@ impl Call {
         let (running, so_far) = self.app.registry.collector_state(&access);
         let waiting = self.app.registry.removed(&access).len();
         Ok(answer(&json!({ "running": running, "so_far": so_far, "deletions_waiting": waiting })))
+    }
+
+    /// `PUT ?on=true&reason=…` and `?on=false`; either way the answer says how far it is.
+    async fn maintenance(&self) -> Answer {
+        let (access, registry) = (self.may_administer().await?, &self.app.registry);
+        let state = match (&self.parts.method, self.parameter("on")) {
+            (&Method::PUT, None) => {
+                return Err(bad("on is missing; say on=true or on=false".to_owned()).into());
+            }
+            (&Method::PUT, Some(_)) if self.flag("on")? => {
+                registry.begin_maintenance(&access, &self.parameter("reason").unwrap_or_default())
+            }
+            (&Method::PUT, Some(_)) => registry.end_maintenance(&access),
+            _ => registry.maintenance_state(&access),
+        };
+        let since = state.on.as_ref().map(|(since, _)| humantime::format_rfc3339_seconds(*since).to_string());
+        Ok(answer(&json!({
+            "on": state.on.is_some(),
+            "since": since,
+            "reason": state.on.as_ref().map(|(_, reason)| reason.as_ref()),
+            "changes_under_way": state.changes,
+        })))
     }
 
     async fn removals(&self) -> Answer {

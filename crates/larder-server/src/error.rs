@@ -79,6 +79,17 @@ pub(crate) fn error_response(errors: &[ApiError]) -> Response<Body> {
     respond::with_body(status, respond::JSON, format!("{{\"errors\":[{}]}}\n", list.join(",")))
 }
 
+/// Says in the status line of an answer to a push what the full disk lacks. docker, podman and skopeo show nothing else of
+/// a 5xx; and docker, which else tries a failed layer five times in 51 s, takes "no space left on device" for final. A pull
+/// must not hear these words: docker would no longer go to the next mirror.
+pub(crate) fn tell_in_status_line(response: &mut Response<Body>, error: &RegistryError) {
+    let Some(shortage) = error.shortage() else { return };
+    let words = format!("Insufficient Storage: no space left on device: {shortage}");
+    if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(words.into_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+}
+
 /// What became of a failed operation: a response's errors, and whether an operator must hear of it.
 pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiError> {
     let one = |status, code, fix: &str| vec![ApiError::new(status, code, with_fix(error, fix))];
@@ -147,7 +158,19 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
             let fix = "pull, or wait until its operator ends that";
             one(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, fix)
         }
-        RegistryError::NoSpace(_) => one(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, ""),
+        RegistryError::Maintenance { pulling: true, .. } => {
+            one(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, "")
+        }
+        // As read-only: docker stops at once and shows the message, where it would try a 503 for 51 s and show nothing.
+        RegistryError::Maintenance { pulling: false, .. } => {
+            let message = Some(error.to_string());
+            let (status, code) = (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported);
+            vec![ApiError { message, ..ApiError::new(status, code, error.to_string()) }]
+        }
+        RegistryError::NoSpace(_) => one(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, "")
+            .into_iter()
+            .map(|each| ApiError { message: Some(error.to_string()), ..each })
+            .collect(),
         RegistryError::Corrupt { .. } => one(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, ""),
         RegistryError::Upstream(error) => {
             let (status, code, fix) = from_upstream(error.failure);

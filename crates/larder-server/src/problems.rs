@@ -349,6 +349,12 @@ impl Call {
                     RegistryError::NoSpace(_) => {
                         explained("no-space", reason, "registry", "free space, or a larger disk: df -h")
                     }
+                    RegistryError::Maintenance { .. } => explained(
+                        "maintenance",
+                        reason,
+                        "registry",
+                        "larder maintenance status says since when and why; larder maintenance off ends it",
+                    ),
                     RegistryError::ReadOnly | RegistryError::DeletesDisabled => explained(
                         "switched-off",
                         reason,

@@ -15,7 +15,9 @@ use crate::app::{App, Options, Peer};
 use crate::audit::{Noted, Pending, Said};
 use crate::body::Body;
 use crate::doors::{self, Knock};
-use crate::error::{ApiError, error_response, from_denied, from_refusal, from_registry, from_route};
+use crate::error::{
+    ApiError, error_response, from_denied, from_refusal, from_registry, from_route, tell_in_status_line,
+};
 use crate::forwarded;
 use crate::respond::{self, header};
 use crate::route::{Route, RouteError};
@@ -213,6 +215,10 @@ impl Call {
     /// Ready means: can be pulled from. On a full disk that still holds, and whoever takes such a
     /// registry out of service takes the pulls down, too.
     async fn ready(&self) -> Answer {
+        if let Some(reason) = self.app.registry.maintenance_reason() {
+            let words = format!("ok for pulls only: maintenance {reason}\n");
+            return Ok(respond::with_body(StatusCode::OK, "text/plain; charset=utf-8", words));
+        }
         let words = match self.app.registry.probe().await {
             Ok(()) => "ok\n".to_owned(),
             Err(error @ RegistryError::NoSpace(_)) => format!("ok for pulls only: {error}\n"),
@@ -376,6 +382,9 @@ impl Call {
             Failure::Registry(error) => {
                 let errors = from_registry(&error, &self.id.to_string());
                 let mut response = error_response(&errors);
+                if !matches!(self.parts.method, Method::GET | Method::HEAD) {
+                    tell_in_status_line(&mut response, &error);
+                }
                 if let Some(after) = error.retry_after() {
                     // Rounded up: a moment too early would be one more refusal.
                     response.headers_mut().insert(RETRY_AFTER, (after.as_secs() + 1).into());

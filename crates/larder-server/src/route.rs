@@ -60,6 +60,8 @@ pub(crate) enum Api {
     History,
     /// `cache`: what was fetched and is here, and how its upstreams are.
     Cache,
+    /// `maintenance`: whether changes may be made.
+    Maintenance,
 }
 
 /// Why a path means nothing here.
@@ -119,6 +121,7 @@ impl Route {
             "/api/v1/undo" => Ok(Route::Api(Api::Undo)),
             "/api/v1/history" => Ok(Route::Api(Api::History)),
             "/api/v1/cache" => Ok(Route::Api(Api::Cache)),
+            "/api/v1/maintenance" => Ok(Route::Api(Api::Maintenance)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -203,6 +206,7 @@ impl Route {
             Route::Api(Api::Gc) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
             Route::Api(Api::Removals | Api::History | Api::Cache) => "GET, HEAD",
+            Route::Api(Api::Maintenance) => "GET, HEAD, PUT",
         }
     }
 }

@@ -3,8 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::disk::Disk;
 use crate::error::{DiskOperation, StorageError};
@@ -25,7 +24,8 @@ pub struct AppendedSync {
     disk: Arc<Disk>,
     path: PathBuf,
     file: Arc<File>,
-    failed: Arc<AtomicBool>,
+    /// How it has failed, once it has.
+    failed: Arc<OnceLock<io::ErrorKind>>,
 }
 
 impl Appended {
@@ -66,7 +66,7 @@ impl Appended {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.durable.refuse_after_failure()?;
         let AppendedSync { disk, path, failed, .. } = &self.durable;
-        disk.write_all(&mut self.file, path, bytes).inspect_err(|_| failed.store(true, Ordering::SeqCst))?;
+        disk.write_all(&mut self.file, path, bytes).inspect_err(|error| note(failed, error))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Appended {
 
     /// Whether nothing has failed, so that it can be appended to.
     pub fn is_sound(&self) -> bool {
-        !self.durable.failed.load(Ordering::SeqCst)
+        self.durable.failed.get().is_none()
     }
 
     /// What its waiters sync with.
@@ -92,20 +92,25 @@ impl AppendedSync {
     pub fn sync(&self) -> Result<(), StorageError> {
         self.disk.sync_shared(&self.path, || {
             self.refuse_after_failure()?;
-            self.disk
-                .sync_file(&self.file, &self.path)
-                .inspect_err(|_| self.failed.store(true, Ordering::SeqCst))
+            self.disk.sync_file(&self.file, &self.path).inspect_err(|error| note(&self.failed, error))
         })
     }
 
     /// The kernel reports a failed sync once and then forgets it: whoever asks after that must not hear "done".
     fn refuse_after_failure(&self) -> Result<(), StorageError> {
-        if self.failed.load(Ordering::SeqCst) {
-            let source = io::Error::other("an earlier write to this file failed");
-            return Err(StorageError::io(DiskOperation::Write, &self.disk.root().join(&self.path), source));
-        }
-        Ok(())
+        let Some(kind) = self.failed.get() else { return Ok(()) };
+        let source = io::Error::new(*kind, "an earlier write to this file failed");
+        Err(self.disk.failed(DiskOperation::Write, &self.disk.root().join(&self.path), source))
     }
+}
+
+/// Of the first failure, a full disk is told to those who come after it, too.
+fn note(failed: &OnceLock<io::ErrorKind>, error: &StorageError) {
+    let kind = match error {
+        StorageError::NoSpace { .. } => io::ErrorKind::StorageFull,
+        _ => io::ErrorKind::Other,
+    };
+    let _ = failed.set(kind);
 }
 
 #[cfg(test)]

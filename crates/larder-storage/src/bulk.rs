@@ -165,8 +165,10 @@ impl NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The kind of failure stays: on a full disk the caller tells of it in storage's words.
         self.disk.write_all(&mut self.file, &self.path, bytes).map_err(|error| match error {
-            StorageError::NoSpace { source, .. } | StorageError::Io { source, .. } => source,
+            StorageError::NoSpace { .. } => io::Error::new(io::ErrorKind::StorageFull, error),
+            StorageError::Io { source, .. } => source,
             other => io::Error::other(other),
         })?;
         Ok(bytes.len())

@@ -248,37 +248,11 @@ impl Disk {
         Ok(())
     }
 
-    // Upload sessions: these survive a crash of the process, not a loss of power.
-
-    /// Writes a file of an upload session, without syncing it.
-    pub fn put_volatile(&self, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
-        self.create_directory_volatile(path.parent().unwrap_or(Path::new("")))?;
-        let mut file = self.create_file(path)?;
-        self.write_all(&mut file, path, bytes)
-    }
-
-    /// Removes an upload session's directory, without syncing.
-    pub fn remove_tree_volatile(&self, path: &Path) -> Result<bool, StorageError> {
-        if self.stat(path)?.is_none() {
-            return Ok(false);
-        }
-        self.clear(path)?;
-        Ok(true)
-    }
-
-    pub(crate) fn create_directory_volatile(&self, path: &Path) -> Result<(), StorageError> {
-        if path.as_os_str().is_empty() || self.stat(path)?.is_some_and(|stat| stat.is_directory) {
-            return Ok(());
-        }
-        self.create_directory_volatile(path.parent().unwrap_or(Path::new("")))?;
-        self.make_directory(path)
-    }
-
     // The steps. Each announces itself to the hook.
 
     pub(crate) fn create_file(&self, path: &Path) -> Result<File, StorageError> {
         let full = self.root.join(path);
-        let failed = |source| StorageError::io(DiskOperation::CreateFile, &full, source);
+        let failed = |source| self.failed(DiskOperation::CreateFile, &full, source);
         self.announce(Mutation::CreateFile(&full)).map_err(failed)?;
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&full).map_err(failed)?;
         self.done(Mutation::CreateFile(&full));
@@ -286,8 +260,20 @@ impl Disk {
     }
 
     pub(crate) fn write_all(&self, file: &mut File, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+        self.write_of(file, path, bytes, bytes.len() as u64)
+    }
+
+    /// As [`write_all`](Disk::write_all), for bytes that are a part of `needed` which are to come.
+    pub(crate) fn write_of(
+        &self,
+        file: &mut File,
+        path: &Path,
+        bytes: &[u8],
+        needed: u64,
+    ) -> Result<(), StorageError> {
         let full = self.root.join(path);
-        let failed = |source| StorageError::io(DiskOperation::Write, &full, source);
+        let failed =
+            |source| StorageError::io_in(DiskOperation::Write, &full, &self.root, Some(needed), source);
         let mut rest = bytes;
         while !rest.is_empty() {
             let mutation = Mutation::Write { path: &full, length: rest.len() };
@@ -307,7 +293,7 @@ impl Disk {
 
     pub(crate) fn sync_file(&self, file: &File, path: &Path) -> Result<(), StorageError> {
         let full = self.root.join(path);
-        let failed = |source| StorageError::io(DiskOperation::Sync, &full, source);
+        let failed = |source| self.failed(DiskOperation::Sync, &full, source);
         self.announce(Mutation::SyncFile(&full)).map_err(failed)?;
         file.sync_data().map_err(failed)?;
         self.done(Mutation::SyncFile(&full));
@@ -325,7 +311,7 @@ impl Disk {
 
     pub(crate) fn sync_directory(&self, path: &Path) -> Result<(), StorageError> {
         let full = self.root.join(path);
-        let failed = |source| StorageError::io(DiskOperation::SyncDirectory, &full, source);
+        let failed = |source| self.failed(DiskOperation::SyncDirectory, &full, source);
         self.syncs.sync(&full, || {
             self.announce(Mutation::SyncDirectory(&full)).map_err(failed)?;
             File::open(&full).and_then(|directory| directory.sync_all()).map_err(failed)?;
@@ -337,7 +323,7 @@ impl Disk {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that renames")]
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), StorageError> {
         let (from, to) = (self.root.join(from), self.root.join(to));
-        let failed = |source| StorageError::io(DiskOperation::Rename, &to, source);
+        let failed = |source| self.failed(DiskOperation::Rename, &to, source);
         self.announce(Mutation::Rename { from: &from, to: &to }).map_err(failed)?;
         std::fs::rename(&from, &to).map_err(failed)?;
         self.done(Mutation::Rename { from: &from, to: &to });
@@ -359,9 +345,9 @@ impl Disk {
         }
     }
 
-    fn make_directory(&self, path: &Path) -> Result<(), StorageError> {
+    pub(crate) fn make_directory(&self, path: &Path) -> Result<(), StorageError> {
         let full = self.root.join(path);
-        let failed = |source| StorageError::io(DiskOperation::CreateDirectory, &full, source);
+        let failed = |source| self.failed(DiskOperation::CreateDirectory, &full, source);
         self.announce(Mutation::CreateDirectory(&full)).map_err(failed)?;
         match std::fs::create_dir(&full) {
             Ok(()) => {
@@ -375,7 +361,7 @@ impl Disk {
 
     /// Removes everything below and at `path`, leaves first. A symbolic link is removed itself: what
     /// it points at is not ours to remove.
-    fn clear(&self, path: &Path) -> Result<(), StorageError> {
+    pub(crate) fn clear(&self, path: &Path) -> Result<(), StorageError> {
         let full = self.root.join(path);
         let failed = |source| StorageError::io(DiskOperation::Remove, &full, source);
         match std::fs::symlink_metadata(&full) {
@@ -457,6 +443,11 @@ impl Disk {
         for known in &below {
             durable.remove(known);
         }
+    }
+
+    /// A failure below the data directory.
+    pub(crate) fn failed(&self, operation: DiskOperation, full: &Path, source: io::Error) -> StorageError {
+        StorageError::io_in(operation, full, &self.root, None, source)
     }
 
     fn announce(&self, mutation: Mutation<'_>) -> io::Result<usize> {

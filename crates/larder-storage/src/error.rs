@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 
 use larder_oci::Digest;
 
+use crate::room::Shortage;
+
 /// Why storage could not do what was asked. "It isn't there" is never among these: lookups return
 /// `Option`.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The disk or a quota is full. Nothing was published; the operator must free space.
-    #[error("no space left to {operation} {}", path.display())]
+    #[error("no space left to {operation} {}: {shortage}", path.display())]
     NoSpace {
         /// What was tried.
         operation: DiskOperation,
         /// On what.
         path: PathBuf,
+        /// What is missing.
+        shortage: Box<Shortage>,
         /// The system's error.
         source: io::Error,
     },
@@ -106,10 +110,24 @@ impl fmt::Display for DiskOperation {
 
 impl StorageError {
     pub(crate) fn io(operation: DiskOperation, path: &Path, source: io::Error) -> StorageError {
+        let directory = path.parent().unwrap_or(path);
+        StorageError::io_in(operation, path, directory, None, source)
+    }
+
+    /// As [`io`](StorageError::io); on a full disk it tells of the room in `directory`, and of how many bytes were to
+    /// be written there, if that is known.
+    pub(crate) fn io_in(
+        operation: DiskOperation,
+        path: &Path,
+        directory: &Path,
+        needed: Option<u64>,
+        source: io::Error,
+    ) -> StorageError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                StorageError::NoSpace { operation, path, source }
+                let shortage = Box::new(Shortage::of(directory, needed));
+                StorageError::NoSpace { operation, path, shortage, source }
             }
             _ => StorageError::Io { operation, path, source },
         }

@@ -11,6 +11,7 @@
 //! bytes are safe) and the index (it is derived from the files).
 
 mod disk;
+mod volatile;
 mod root;
 mod directory_syncs;
 mod blobs;
@@ -35,5 +36,6 @@ pub use disk::{Disk, Entry, Stat};
 pub use error::{DiskOperation, StorageError};
 pub use log_file::{LogAppended, LogFile, LogRotation};
 pub use replace::replace_file;
+pub use room::Shortage;
 pub use scrub::{Checked, Damage, QUARANTINE};
 pub use staged::Staged;

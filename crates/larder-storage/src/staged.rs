@@ -1,5 +1,5 @@
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +30,8 @@ pub struct Staged {
     announced: u64,
     /// How long it can become without asking for room.
     roomy: u64,
+    /// Room was asked for and could not be had.
+    asked_in_vain: bool,
     /// The file after this process's last write: another one means that somebody else has written it.
     last_seen: Stat,
 }
@@ -48,6 +50,7 @@ impl Staged {
             length: 0,
             announced: 0,
             roomy: 0,
+            asked_in_vain: false,
             last_seen,
         })
     }
@@ -77,7 +80,8 @@ impl Staged {
             .open(&full)
             .map_err(|source| StorageError::io(DiskOperation::Open, &full, source))?;
         let (disk, path) = (Arc::clone(disk), path.to_owned());
-        Ok(Some(Staged { disk, path, file, hasher, length, announced: length, roomy: length, last_seen }))
+        let (announced, roomy, asked_in_vain) = (length, length, false);
+        Ok(Some(Staged { disk, path, file, hasher, length, announced, roomy, asked_in_vain, last_seen }))
     }
 
     /// Bytes so far.
@@ -103,11 +107,15 @@ impl Staged {
 
     /// Takes in the next bytes. After an error the file may hold some of them: go on only by
     /// [`reopen`](Staged::reopen), which looks.
+    ///
+    /// # Errors
+    /// Also when what is announced can't fit: then none of it is written.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.make_room(bytes.len() as u64);
+        self.make_room(bytes.len() as u64)?;
         // Hashed first: then they lie in the processor's cache when the kernel copies them.
         self.hasher.update(bytes);
-        self.disk.write_all(&mut self.file, &self.path, bytes)?;
+        let needed = self.announced.saturating_sub(self.length).max(bytes.len() as u64);
+        self.disk.write_of(&mut self.file, &self.path, bytes, needed)?;
         self.length += bytes.len() as u64;
         self.last_seen = stat(&self.disk, &self.path, &self.file)?;
         Ok(())
@@ -119,18 +127,49 @@ impl Staged {
         Ok(self.disk.stat(&self.path)? == Some(self.last_seen))
     }
 
-    /// Asks for the room of what is announced, a stretch at a time. That it can't be had, or can't be asked for on this
-    /// file system, is no error yet: the write itself says what is wrong.
-    fn make_room(&mut self, coming: u64) {
+    /// Asks for the room of what is announced, a stretch at a time. That it can't be asked for on this file system is no
+    /// error; that all of it can't be had is one at once, before gigabytes have come in vain.
+    fn make_room(&mut self, coming: u64) -> Result<(), StorageError> {
         let missing = self.announced.saturating_sub(self.roomy);
-        if self.length + coming <= self.roomy || missing < WORTH_ASKING {
-            return;
+        if self.asked_in_vain || self.length + coming <= self.roomy || missing < WORTH_ASKING {
+            return Ok(());
+        }
+        if missing > self.disk.free_at_most()? {
+            return Err(self.too_little_room(missing, io::ErrorKind::StorageFull.into()));
         }
         let room = missing.min(ROOM);
-        if rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.roomy, room).is_ok() {
-            self.roomy += room;
-        } else {
-            self.announced = self.length;
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.roomy, room) {
+            Ok(()) => self.roomy += room,
+            Err(errno) if is_full(errno) => return Err(self.too_little_room(missing, errno.into())),
+            Err(_) => self.asked_in_vain = true,
+        }
+        Ok(())
+    }
+
+    fn too_little_room(&self, needed: u64, source: io::Error) -> StorageError {
+        let (root, path) = (self.disk.root(), self.disk.root().join(&self.path));
+        StorageError::io_in(DiskOperation::Write, &path, root, Some(needed), source)
+    }
+
+    /// Makes sure that so many further bytes fit on the disk. Where little is free they are asked of the file system, which
+    /// alone knows what it sets aside and for whom.
+    ///
+    /// # Errors
+    /// They don't fit, and how many are free.
+    pub fn require_room(&mut self, bytes: u64) -> Result<(), StorageError> {
+        let free = self.disk.free()?;
+        if bytes.saturating_add(ROOM) <= free || bytes == 0 {
+            return Ok(());
+        }
+        let from = self.roomy.max(self.length);
+        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, bytes) {
+            Ok(()) => {
+                self.roomy = from + bytes;
+                Ok(())
+            }
+            Err(errno) if is_full(errno) => Err(self.too_little_room(bytes, errno.into())),
+            Err(_) if bytes <= free => Ok(()),
+            Err(_) => Err(self.too_little_room(bytes, io::ErrorKind::StorageFull.into())),
         }
     }
 
@@ -155,6 +194,10 @@ impl Staged {
         self.give_back_room()?;
         self.disk.sync_file(&self.file, &self.path)
     }
+}
+
+fn is_full(errno: rustix::io::Errno) -> bool {
+    matches!(errno, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)
 }
 
 fn stat(disk: &Disk, path: &Path, file: &File) -> Result<Stat, StorageError> {

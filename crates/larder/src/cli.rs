@@ -99,6 +99,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         registry: ThisRegistry,
     },
+    /// Let nothing change for a while, for a copy of the directory or work on its disk; pulls go on.
+    #[command(subcommand)]
+    Maintenance(crate::maintenance::Maintenance),
     /// List what a tag has pointed at, newest first.
     History {
         /// REPOSITORY:TAG

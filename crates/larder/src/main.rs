@@ -24,6 +24,7 @@ mod users;
 mod keys;
 mod healthcheck;
 mod space;
+mod maintenance;
 mod doctor;
 mod setup;
 mod init;
@@ -115,6 +116,9 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::Undo { what, since, registry } => {
             space::undo(what.as_deref(), since.as_deref(), &registry, environment, may_use_system_directory)
+        }
+        Command::Maintenance(maintenance) => {
+            maintenance.run(environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::History { tag, registry } => {
             space::history(&tag, &registry, environment, may_use_system_directory)

@@ -62,7 +62,7 @@ impl Place {
         Err(format!("the running Larder said no ({status}): {detail}").into())
     }
 
-    fn must_run(&self, answer: Option<Value>) -> Result<Value, Box<dyn Error>> {
+    pub(crate) fn must_run(&self, answer: Option<Value>) -> Result<Value, Box<dyn Error>> {
         answer.ok_or_else(|| {
             let root = self.root.display();
             format!("no Larder runs on {root}, and it takes one: start it, or name its config with --config")

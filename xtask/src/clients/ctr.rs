@@ -13,8 +13,8 @@ pub(super) struct Ctr;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) struct Engine {
-    pub(super) socket: PathBuf,
+pub(crate) struct Engine {
+    pub(crate) socket: PathBuf,
     daemon: Daemon,
 }
 
@@ -23,7 +23,7 @@ impl Engine {
         Self::start_named(ring, "containerd")
     }
 
-    pub(super) fn start_named(ring: &Ring, name: &str) -> Result<Self> {
+    pub(crate) fn start_named(ring: &Ring, name: &str) -> Result<Self> {
         let socket = ring.sockets.join(format!("{name}-ctr.sock"));
         // No CRI plugin: it wants a CNI configuration and a stream port, and nothing here uses it.
         let config = format!(
@@ -41,7 +41,7 @@ impl Engine {
         Ok(Self { socket, daemon })
     }
 
-    pub(super) fn stop(self, report: &mut Report) {
+    pub(crate) fn stop(self, report: &mut Report) {
         report.case("containerd", "ends", || self.daemon.stop());
     }
 }

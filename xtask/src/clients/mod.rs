@@ -4,7 +4,7 @@
 
 mod buildah;
 mod crane;
-mod ctr;
+pub(crate) mod ctr;
 pub(crate) mod docker;
 mod helm;
 mod oras;

@@ -35,6 +35,9 @@ const SHARE_AT_ONCE: u64 = 100;
 /// The same where only a floor of free bytes is set.
 const MUCH: u64 = 64 << 20;
 
+/// Beside what is about to come so much is made free on a full disk: its links and the index take room, too.
+const SPARE: u64 = 1 << 20;
+
 /// Evictions that are remembered for whoever asks what went.
 const REMEMBERED: usize = 100;
 
@@ -192,6 +195,9 @@ impl Registry {
                 () = tokio::time::sleep_until(next) => false,
             };
             self.note_what_was_asked_for().await;
+            if let Err(error) = self.blocking(|inner| Ok(inner.meta.reserve_room()?)).await {
+                log("no room could be kept for the index", &error);
+            }
             if has_come || Instant::now() >= next_look || self.is_disk_too_full().await {
                 let looked = self.look(stop).await.unwrap_or_else(|error| {
                     log("what was fetched could not be kept within its bounds; it is tried again", &error);
@@ -234,8 +240,23 @@ impl Inner {
         if accesses.is_empty() { Ok(()) } else { Ok(self.meta.note_accesses(&accesses)?) }
     }
 
+    /// Makes room for so many bytes that are about to come from an upstream, whatever the bounds; nothing goes if all
+    /// of it together would not be enough.
+    pub(super) fn evict_for(&self, coming: u64) -> Result<(), RegistryError> {
+        let (limits, stop) = (self.cache_limits(), AtomicBool::new(false));
+        if self.disk.free()?.saturating_add(self.stock(&stop)?.bytes()) < coming {
+            return Ok(());
+        }
+        let least = coming.saturating_add(limits.min_free.unwrap_or_default().max(SPARE));
+        let limits = CacheLimits { min_free: Some(least), unused_for: None, max_size: None, ..limits };
+        self.look_by(&limits, &stop).map(|_| ())
+    }
+
     fn look(&self, stop: &AtomicBool) -> Result<Looked, RegistryError> {
-        let limits = self.cache_limits();
+        self.look_by(&self.cache_limits(), stop)
+    }
+
+    fn look_by(&self, limits: &CacheLimits, stop: &AtomicBool) -> Result<Looked, RegistryError> {
         let mut looked = Looked { gone: Vec::new(), again: BETWEEN_LOOKS, look_at: None };
         // Right after a start clients may still rely on what the process before told them.
         if let Some(until) = self.collector.fence.all_promised_until() {
@@ -243,7 +264,9 @@ impl Inner {
             looked.again = promised.min(BETWEEN_LOOKS);
             return Ok(looked);
         }
-        self.write_accesses()?;
+        if let Err(error) = self.write_accesses() {
+            log("what was asked for could not be written down before copies are evicted", &error);
+        }
         if !self.meta.know_every_reference(stop)? {
             return Ok(looked);
         }
@@ -275,6 +298,7 @@ impl Inner {
             if limits.keeping(&repository, &copied).is_some() {
                 continue;
             }
+            let Some(_change) = self.begin_change() else { break };
             let Some(bytes) = self.evict_one(&repository, &copied)? else { continue };
             (total, free) = (total.saturating_sub(bytes), free.saturating_add(bytes));
             left -= 1;
@@ -319,7 +343,10 @@ impl Inner {
         if all.is_empty() {
             return Ok(None);
         }
-        self.meta.forget_accesses(repository, &all)?;
+        if let Err(error) = self.meta.forget_accesses(repository, &all) {
+            // Rows of what is gone: nobody asks for them.
+            log("when what was evicted was last asked for could not be forgotten", &error.into());
+        }
         Ok(Some(done.bytes))
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::counters::Counters;
 use crate::collect::Thing;
 use crate::error::RegistryError;
-use crate::registry::{Inner, Registry};
+use crate::registry::Registry;
 use crate::upstream::{BlobChunks, BlobStream, UpstreamError, UpstreamFailure};
 use crate::upstreams::UpstreamRepository;
 
@@ -57,10 +57,10 @@ pub(crate) struct Fill {
 }
 
 /// The repositories that are to hold a blob.
-struct Wanted {
-    repositories: Vec<RepoName>,
+pub(super) struct Wanted {
+    pub(super) repositories: Vec<RepoName>,
     /// It is too late to become one of them.
-    is_closed: bool,
+    pub(super) is_closed: bool,
 }
 
 /// What came of one connection.
@@ -96,11 +96,11 @@ impl Fill {
         !wanted.is_closed
     }
 
-    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+    pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
         self.wanted_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, stage: Stage) {
+    pub(super) fn tell(&self, stage: Stage) {
         self.stages.send_replace(stage);
     }
 }
@@ -192,7 +192,14 @@ impl Filling {
                     self.forget().await?;
                     return Ok(Stage::Missing);
                 }
-                Ended::Failed(error) => return Err(error),
+                Ended::Failed(error) => {
+                    if error.shortage().is_some() {
+                        // What has come of it is the very room that is missing.
+                        drop(kept);
+                        self.forget().await?;
+                    }
+                    return Err(error);
+                }
                 Ended::Broken(error) => error,
             };
             let Some(kept) = kept else { return Err(error.into()) };
@@ -275,6 +282,11 @@ impl Filling {
         if size.is_some_and(|size| length > size) {
             return (Some(staged), Ended::Broken(self.garbled("the blob is shorter than what has arrived")));
         }
+        let coming = size.map_or(0, |size| size.saturating_sub(length));
+        let staged = match self.with_room(staged, coming).await {
+            Ok(staged) => staged,
+            Err(error) => return (None, Ended::Failed(error)),
+        };
         self.fill.tell(Stage::Arriving { size: *size, arrived: length, file: Arc::clone(file) });
         self.take_in(staged, stream, *size).await
     }
@@ -360,32 +372,12 @@ impl Filling {
         (None, Ended::Failed(self.garbled("the file of an arriving blob was lost").into()))
     }
 
-    /// Compares the hash, lets the readers have the rest, and publishes.
-    async fn finish(&self, staged: Staged, file: Arc<File>) -> Result<Stage, RegistryError> {
-        let digest = self.digest;
-        if !staged.hashes_to(&digest) {
-            drop(staged);
-            self.forget().await?;
-            return Err(self.garbled(&format!("what it sent does not hash to {digest}")).into());
-        }
-        self.fill.tell(Stage::Whole { size: staged.length(), file });
-        let fill = Arc::clone(&self.fill);
-        self.registry
-            .blocking(move |inner| {
-                let _hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
-                let content = inner.blobs.publish(staged, &digest)?;
-                inner.link_wanted(&fill, &content)
-            })
-            .await?;
-        Ok(Stage::Here)
-    }
-
-    async fn forget(&self) -> Result<(), RegistryError> {
+    pub(super) async fn forget(&self) -> Result<(), RegistryError> {
         let digest = self.digest;
         self.registry.blocking(move |inner| Ok(inner.blobs.forget_arriving(&digest)?)).await
     }
 
-    fn garbled(&self, what: &str) -> UpstreamError {
+    pub(super) fn garbled(&self, what: &str) -> UpstreamError {
         self.source.error(UpstreamFailure::Garbled, what)
     }
 
@@ -396,24 +388,6 @@ impl Filling {
 
     fn stopped(&self) -> UpstreamError {
         self.source.error(UpstreamFailure::Cut, "Larder is stopping; the blob goes on after its next start")
-    }
-}
-
-impl Inner {
-    /// Makes the content a blob of every repository that waits for it.
-    fn link_wanted(&self, fill: &Fill, content: &larder_storage::Verified) -> Result<(), RegistryError> {
-        loop {
-            let wanted = fill.wanted().repositories.clone();
-            for repository in &wanted {
-                self.meta.link_cached_blob(repository, content)?;
-            }
-            // Closed only if nobody came meanwhile.
-            let mut now_wanted = fill.wanted();
-            if now_wanted.repositories.len() == wanted.len() {
-                now_wanted.is_closed = true;
-                return Ok(());
-            }
-        }
     }
 }
 

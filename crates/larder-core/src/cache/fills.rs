@@ -136,7 +136,7 @@ impl Registry {
         deadline: Instant,
     ) -> Result<Option<Arc<Fill>>, RegistryError> {
         loop {
-            let fill = self.begin_or_join(source, repository, digest);
+            let fill = self.begin_or_join(source, repository, digest)?;
             if fill.is_for(repository) {
                 return Ok(Some(fill));
             }
@@ -160,12 +160,18 @@ impl Registry {
         source: &UpstreamRepository,
         repository: &RepoName,
         digest: &Digest,
-    ) -> Arc<Fill> {
+    ) -> Result<Arc<Fill>, RegistryError> {
         let cache = &self.inner.cache;
         let mut running = cache.fills.running();
         if let Some(fill) = running.get(digest) {
-            return Arc::clone(fill);
+            return Ok(Arc::clone(fill));
         }
+        let change = match self.inner.pause.begin() {
+            Err(RegistryError::Maintenance { reason, .. }) => {
+                return Err(RegistryError::Maintenance { reason, pulling: true });
+            }
+            change => change?,
+        };
         let fill = Arc::new(Fill::new(repository.clone(), Arc::clone(&cache.counters)));
         running.insert(*digest, Arc::clone(&fill));
         drop(running);
@@ -188,9 +194,9 @@ impl Registry {
             // Never closed: it goes with the registry.
             let turn = filling.registry.inner.cache.fills.turns.acquire().await;
             listed.last = filling.run().await;
-            drop((listed, turn));
+            drop((listed, turn, change));
         });
-        fill
+        Ok(fill)
     }
 
     async fn first_word(

@@ -140,6 +140,7 @@ impl Asking {
             Ok(CachedOutcome::Stored) => Ok(Answer::Fetched(stored)),
             // It was pushed while the upstream was asked.
             Ok(CachedOutcome::TagIsPushed) => Ok(Answer::Same),
+            Err(RegistryError::Maintenance { .. }) => Ok(Answer::Fetched(stored)),
             Err(error) => {
                 tracing::error!(
                     repository = %self.repository, digest = %stored.digest, %error,
@@ -159,6 +160,7 @@ impl Inner {
         stored: &StoredManifest,
         manifest: &Manifest,
     ) -> Result<CachedOutcome, RegistryError> {
+        let _change = self.pause.begin()?;
         let things = vec![Thing::Content(stored.digest), Thing::Link(repository.clone(), stored.digest)];
         let _hold = self.collector.fence.hold(things);
         let content = self.blobs.put(&stored.digest, &stored.bytes)?;

@@ -171,6 +171,7 @@ impl Registry {
 
     /// Runs the collector once; returns when it is through.
     pub async fn collect(&self, _: &AdminAccess, run: Run) -> Result<Collected, RegistryError> {
+        drop(self.inner.pause.begin()?);
         self.collect_until(run, &CancellationToken::new()).await
     }
 

@@ -55,7 +55,12 @@ impl Registry {
         planning: Planning,
     ) -> Result<Collected, RegistryError> {
         let mut collected = self.collect(access, Run { now: true, sweep: false }).await?;
-        collected += self.asking_the_index(move |inner| inner.carry_out(planning)).await?;
+        collected += self
+            .asking_the_index(move |inner| {
+                let _change = inner.pause.begin()?;
+                inner.carry_out(planning)
+            })
+            .await?;
         Ok(collected)
     }
 }

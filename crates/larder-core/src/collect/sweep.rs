@@ -85,6 +85,8 @@ impl Inner {
         stop: &AtomicBool,
     ) -> Result<(Collected, Option<Part>), RegistryError> {
         let mut done = Collected::default();
+        // What is left of it comes with the next sweep.
+        let Some(_change) = self.begin_change() else { return Ok((done, None)) };
         if stop.load(Ordering::Relaxed) || !self.meta.know_every_reference(stop)? {
             return Ok((done, None));
         }

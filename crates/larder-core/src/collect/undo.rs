@@ -27,7 +27,7 @@ impl Registry {
     pub async fn undo(&self, access: &Access<Push>, id: u64) -> Result<Undone, RegistryError> {
         let (repository, reporting) = (access.repository().clone(), self.reporting(access));
         self.asking_the_index(move |inner| {
-            inner.require_writable()?;
+            let _change = inner.require_writable()?;
             let removals = &inner.collector.removals;
             let too_late = || RegistryError::UndoTooLate { repository: repository.clone(), id };
             let removed = removals.take(id).ok_or_else(too_late)?;

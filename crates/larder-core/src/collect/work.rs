@@ -81,6 +81,7 @@ impl Inner {
         }
         let mut last = 0;
         while !stop.load(Ordering::Relaxed) {
+            let Some(_change) = self.begin_change() else { break };
             let Some(removed) = collector.removals.take_due(before, run.now, last) else { break };
             last = removed.id;
             let outcome = self.let_go(&removed, run).inspect(|done| collector.went(*done));
@@ -199,6 +200,15 @@ impl Inner {
             Fate::Unknown => done.unknown += 1,
         }
         Ok(())
+    }
+
+    /// Removes content that was just published for nothing, as no link to it could be written on a full disk: else it
+    /// would hold the room that is missing until it is swept.
+    pub(crate) fn take_back(&self, digest: &Digest) {
+        let mut done = Collected::default();
+        if let Err(error) = self.remove_content(digest, &mut done) {
+            tracing::warn!(%digest, %error, "content without a link stays until it is swept");
+        }
     }
 
     fn try_to_remove_content(&self, digest: &Digest) -> Result<Fate, RegistryError> {

@@ -130,6 +130,11 @@ impl Registry {
 
     /// Does the next piece of the pass at hand, or of a new one.
     async fn advance(&self, rounds: &mut Rounds, stop: &CancellationToken) {
+        // It writes down how far it is, and moves what is damaged.
+        let Some(change) = self.inner.begin_change() else {
+            rounds.not_before = Instant::now() + LOOK_FOR_REQUESTS;
+            return;
+        };
         let at_hand = rounds.pass.take().filter(|pass| pass.finished.is_none());
         let mut at_hand = at_hand.unwrap_or_else(|| Pass::new(self.now(), false));
         let rate = if rounds.in_a_hurry { u64::MAX } else { rounds.schedule.most_per_second.max(1) };
@@ -137,6 +142,7 @@ impl Registry {
         let stepped = self
             .blocking(move |inner| {
                 let stage = inner.step(&mut at_hand, &mut |bytes| pause(bytes, rate, &stop));
+                drop(change);
                 Ok((at_hand, stage))
             })
             .await;

@@ -21,6 +21,8 @@ mod growth;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod pausing;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod purging;

@@ -421,7 +421,7 @@ impl DiskHook for Full {
 }
 
 #[test]
-fn a_disk_that_was_full_is_gone_on_with_from_what_it_took() {
+fn an_upload_that_fills_the_disk_gives_its_room_back_and_can_be_begun_anew() {
     let (root, full) = (scratch(), Arc::new(Full::default()));
     runtime().block_on(async {
         let registry = open_with(root.path(), full.clone());
@@ -431,11 +431,21 @@ fn a_disk_that_was_full_is_gone_on_with_from_what_it_took() {
         let mut writer = registry.write_upload(&push(), id, None).await.unwrap();
         writer.write(Bytes::from_static(b"0123456789")).await.unwrap();
         let refused = writer.pause().await;
-        assert!(matches!(refused, Err(RegistryError::NoSpace(_))), "{refused:?}");
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, RegistryError::NoSpace(_)), "{refused:?}");
+        let words = refused.to_string();
+        assert!(
+            words.contains("1 bytes are needed and") || words.contains("10 bytes are needed and"),
+            "{words}"
+        );
+        assert!(words.contains(&root.path().display().to_string()), "{words}");
+        let gone = registry.upload_progress(&push(), id).await;
+        assert!(matches!(gone, Err(RegistryError::UploadUnknown { .. })), "{gone:?}");
+        let left = std::fs::read_dir(root.path().join("docker/registry/v2/repositories/team/app/_uploads"));
+        assert_eq!(left.unwrap().count(), 0, "a failed upload goes on to fill the disk");
         *full.0.lock().unwrap() = None;
-        let length = registry.upload_progress(&push(), id).await.unwrap().length;
-        assert_eq!(length, 9);
-        assert_eq!(write(&registry, id, b"9").await, 10);
+        let id = start(&registry).await;
+        assert_eq!(write(&registry, id, b"0123456789").await, 10);
         finish(&registry, id, &Digest::sha256(b"0123456789")).await.unwrap();
         assert_blob(&registry, b"0123456789").await;
     });

@@ -119,6 +119,11 @@ pub(super) fn open_or_replace(path: &Path) -> rusqlite::Result<(Connection, Path
         path = %path.display(), error = %first,
         "the index can't be written; it is kept in memory until the next start. Is the disk full?"
     );
+    open_in_memory()
+}
+
+/// An index that goes with the process.
+pub(super) fn open_in_memory() -> rusqlite::Result<(Connection, PathBuf)> {
     static MEMORIES: AtomicU64 = AtomicU64::new(0);
     let number = MEMORIES.fetch_add(1, Ordering::Relaxed);
     let memory = PathBuf::from(format!("file:larder-index-{number}?mode=memory&cache=shared"));

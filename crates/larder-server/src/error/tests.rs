@@ -46,6 +46,8 @@ fn every_kind_of_error_has_its_status_and_code() {
         (RegistryError::PreconditionFailed { tag, current: None }, 412, "DENIED"),
         (RegistryError::DeletesDisabled, 405, "UNSUPPORTED"),
         (RegistryError::ReadOnly, 405, "UNSUPPORTED"),
+        (RegistryError::Maintenance { reason: "disks".into(), pulling: false }, 405, "UNSUPPORTED"),
+        (RegistryError::Maintenance { reason: "".into(), pulling: true }, 503, "UNAVAILABLE"),
         (RegistryError::Corrupt { digest, path: "p".into() }, 500, "UNKNOWN"),
     ];
     let upstream = |failure| larder_core::UpstreamError {

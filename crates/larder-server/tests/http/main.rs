@@ -34,6 +34,8 @@ mod large;
 #[cfg(test)]
 mod listings;
 #[cfg(test)]
+mod maintenance;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod mounts;

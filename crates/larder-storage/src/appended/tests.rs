@@ -1,5 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::hook::{DiskHook, Mutation};
 

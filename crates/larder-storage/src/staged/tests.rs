@@ -20,7 +20,7 @@ fn scratch() -> (tempfile::TempDir, Arc<Disk>) {
 fn announcing_changes_nothing_of_the_content() {
     let bytes: Vec<u8> = (0..5_000_000_u32).map(|at| (at % 251) as u8).collect();
     let digest = Digest::sha256(&bytes);
-    for announced in [0, 1000, bytes.len() as u64, 3 * ROOM, u64::MAX] {
+    for announced in [0, 1000, bytes.len() as u64, 3 * ROOM] {
         let (root, disk) = scratch();
         let mut staged = Staged::create(&disk, Path::new("larder/upload"), Algorithm::Sha256).unwrap();
         staged.announce(announced);
@@ -39,6 +39,21 @@ fn announcing_changes_nothing_of_the_content() {
         let held = occupied_bytes(&root.path().join(data));
         assert!(held < bytes.len() as u64 + (1 << 20), "{announced}: {held} bytes stay held");
     }
+}
+
+/// Before gigabytes come in vain.
+#[test]
+fn what_can_not_fit_is_refused_before_a_byte_of_it_is_written() {
+    let (root, disk) = scratch();
+    let mut staged = Staged::create(&disk, Path::new("larder/upload"), Algorithm::Sha256).unwrap();
+    staged.announce(u64::MAX);
+    let refused = staged.append(&[1; 100]).unwrap_err();
+    let StorageError::NoSpace { shortage, .. } = &refused else { panic!("{refused:?}") };
+    assert_eq!((shortage.needed, shortage.directory.as_path()), (Some(u64::MAX), root.path()));
+    assert!(shortage.free.is_some_and(|free| free > 0 && free < u64::MAX));
+    assert_eq!(occupied_bytes(&root.path().join("larder/upload")), 0);
+    assert!(staged.require_room(u64::MAX / 4).is_err());
+    staged.require_room(1 << 20).unwrap();
 }
 
 /// A second request of the same session announces its own bytes.

@@ -20,7 +20,7 @@ impl Destination for Full {
         let _ = self.tried.send(());
         if self.is_full.load(Ordering::SeqCst) {
             let (operation, path) = (DiskOperation::Write, "audit".into());
-            return Err(StorageError::NoSpace { operation, path, source: io::ErrorKind::StorageFull.into() });
+            return Err(StorageError::Io { operation, path, source: io::ErrorKind::StorageFull.into() });
         }
         self.written.lock().unwrap().push_str(std::str::from_utf8(lines).unwrap());
         Ok(())

@@ -1,0 +1,103 @@
+//! The room that a blob on its way needs, and its place in the store once it is whole.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use larder_oci::Digest;
+use larder_storage::Staged;
+
+use super::fill::{Fill, Filling, Stage};
+use crate::collect::Thing;
+use crate::error::RegistryError;
+use crate::registry::Inner;
+
+impl Filling {
+    /// Looks whether all of it fits before anybody is told that it comes; where it doesn't, other copies make room.
+    pub(super) async fn with_room(&self, mut staged: Staged, coming: u64) -> Result<Staged, RegistryError> {
+        let (mut staged, fits) = self
+            .registry
+            .blocking(move |_| {
+                let fits = staged.require_room(coming).is_ok();
+                Ok((staged, fits))
+            })
+            .await?;
+        if fits {
+            return Ok(staged);
+        }
+        let _turn = self.registry.inner.cache.making_room.lock().await;
+        self.registry
+            .blocking(move |inner| {
+                if staged.require_room(coming).is_err() {
+                    inner.evict_for(coming)?;
+                }
+                staged.require_room(coming)?;
+                Ok(staged)
+            })
+            .await
+    }
+
+    /// Compares the hash, lets the readers have the rest, and publishes.
+    pub(super) async fn finish(&self, staged: Staged, file: Arc<File>) -> Result<Stage, RegistryError> {
+        let digest = self.digest;
+        if !staged.hashes_to(&digest) {
+            drop(staged);
+            self.forget().await?;
+            return Err(self.garbled(&format!("what it sent does not hash to {digest}")).into());
+        }
+        self.fill.tell(Stage::Whole { size: staged.length(), file });
+        let fill = Arc::clone(&self.fill);
+        self.registry
+            .blocking(move |inner| {
+                let placed = inner.place_arrived(&fill, &digest, Some(staged));
+                let Some(_) = placed.as_ref().err().and_then(RegistryError::shortage) else { return placed };
+                // It needs little beside itself: other copies make room for that.
+                inner.evict_for(0)?;
+                let placed = inner.place_arrived(&fill, &digest, None);
+                if placed.as_ref().is_err_and(|error| error.shortage().is_some()) {
+                    inner.blobs.forget_arriving(&digest)?;
+                    inner.take_back(&digest);
+                }
+                placed
+            })
+            .await?;
+        Ok(Stage::Here)
+    }
+}
+
+impl Inner {
+    /// Publishes what has arrived, which is `staged` or lies where it arrived or in the store already, and links it.
+    fn place_arrived(
+        &self,
+        fill: &Fill,
+        digest: &Digest,
+        staged: Option<Staged>,
+    ) -> Result<(), RegistryError> {
+        let _hold = self.collector.fence.hold(vec![Thing::Content(*digest)]);
+        let content = match (staged, self.blobs.find(digest)?) {
+            (Some(staged), _) => self.blobs.publish(staged, digest)?,
+            (None, Some(content)) => content,
+            (None, None) => self.blobs.publish(self.blobs.arrive(digest)?.staged, digest)?,
+        };
+        self.link_wanted(fill, &content)
+    }
+
+    /// Makes the content a blob of every repository that waits for it.
+    pub(super) fn link_wanted(
+        &self,
+        fill: &Fill,
+        content: &larder_storage::Verified,
+    ) -> Result<(), RegistryError> {
+        loop {
+            let wanted = fill.wanted().repositories.clone();
+            for repository in &wanted {
+                self.meta.link_cached_blob(repository, content)?;
+            }
+            // Closed only if nobody came meanwhile.
+            let mut now_wanted = fill.wanted();
+            if now_wanted.repositories.len() == wanted.len() {
+                now_wanted.is_closed = true;
+                return Ok(());
+            }
+        }
+    }
+}
