@@ -19,7 +19,10 @@ mod placing;
 mod fills;
 mod flights;
 mod growing;
+mod intake;
 mod manifests;
+mod pace;
+mod patience;
 mod remembered;
 mod stock;
 mod tags;
@@ -41,6 +44,8 @@ use fills::Fills;
 use flights::Flights;
 pub use growing::{Arrived, ArrivedFuture, Growing};
 use manifests::Answer;
+use pace::Background;
+pub use pace::DEFAULT_BACKGROUND_BANDWIDTH;
 use remembered::Remembered;
 pub use stock::{CacheStatus, CacheStock, Candidate};
 pub use tags::{ServedCopy, WhyCopy};
@@ -65,6 +70,7 @@ pub(crate) struct Cache {
     remembered: Remembered,
     accessed: Accessed,
     limits: RwLock<CacheLimits>,
+    background: Background,
     evicted: Mutex<VecDeque<Evicted>>,
     stock: Mutex<Option<CacheStock>>,
     statuses: Flights<usize, stock::StatusAnswer>,
@@ -80,6 +86,12 @@ impl Registry {
     pub fn cache_counts(&self) -> CacheCounts {
         let cache = &self.inner.cache;
         cache.counters.counts(cache.fills.count())
+    }
+
+    /// How many bytes of blobs that nobody waits for any more may come in a second, all of them together; zero for no
+    /// bound. A blob that somebody reads comes as fast as it can, and so does the rest of one from when he begins.
+    pub fn set_background_bandwidth(&self, bytes_per_second: u64) {
+        self.inner.cache.background.set_bandwidth(bytes_per_second);
     }
 
     /// Stops fetching from upstreams and waits until nothing is being written any more. What has arrived of a blob

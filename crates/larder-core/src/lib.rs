@@ -35,8 +35,9 @@ mod events;
 mod error;
 
 pub use cache::{
-    Arrived, ArrivedFuture, CacheCounts, CacheLimits, CacheStatus, CacheStock, Candidate, Evicted, Growing,
-    Keep, KeptImages, Platform, ServedCopy, WarmProgress, WhyCopy, WhyEvicted,
+    Arrived, ArrivedFuture, CacheCounts, CacheLimits, CacheStatus, CacheStock, Candidate,
+    DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, Platform, ServedCopy, WarmProgress,
+    WhyCopy, WhyEvicted,
 };
 pub use collect::{Collected, Collection, HistoryEntry, Plan, Planning, Removed, Run, Undone};
 pub use discover::CatalogPage;

@@ -85,11 +85,12 @@ impl Blobs {
     /// damaged on disk. On a digest mismatch the staged file stays as it is, so that the client may
     /// try again. After a failed sync it is removed: what the disk holds of it can't be known.
     pub fn publish(&self, staged: Staged, expected: &Digest) -> Result<Verified, StorageError> {
-        let staged = if staged.algorithm() == expected.algorithm() && staged.is_untouched()? {
+        let is_known = staged.algorithm() == expected.algorithm() && staged.is_hashed();
+        let staged = if is_known && staged.is_untouched()? {
             staged
         } else {
-            // Hashed by another algorithm than it is named by, or written by another program since it
-            // was hashed: read it once more.
+            // Hashed by another algorithm than it is named by, or not to its end, or written by another program since
+            // it was hashed: read it once more.
             let path = staged.path().to_owned();
             drop(staged);
             Staged::reopen(&self.disk, &path, expected.algorithm())?.ok_or_else(|| {
@@ -97,7 +98,7 @@ impl Blobs {
                 StorageError::io(crate::error::DiskOperation::Open, &path, gone)
             })?
         };
-        let found = staged.hasher().finish();
+        let found = staged.found();
         if found != *expected {
             return Err(StorageError::DigestMismatch { expected: *expected, found });
         }

@@ -38,4 +38,4 @@ pub use log_file::{LogAppended, LogFile, LogRotation};
 pub use replace::replace_file;
 pub use room::Shortage;
 pub use scrub::{Checked, Damage, QUARANTINE};
-pub use staged::Staged;
+pub use staged::{Staged, Unhashed};

@@ -1,7 +1,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use larder_oci::{Algorithm, Digest, Hasher};
 use rustix::fs::FallocateFlags;
@@ -20,11 +20,15 @@ const ROOM: u64 = 64 << 20;
 const WORTH_ASKING: u64 = 1 << 20;
 
 /// A file that grows and is hashed as it grows, not yet published.
+///
+/// Writing and hashing take about as long as each other, so they can be done by two threads: what
+/// [`write`](Staged::write) gives is hashed by whoever has time, while the next is written.
 pub struct Staged {
     disk: Arc<Disk>,
     path: PathBuf,
     file: File,
-    hasher: Hasher,
+    hashed: Arc<Mutex<Hashed>>,
+    algorithm: Algorithm,
     length: u64,
     /// How long the file will be, by what its writer has announced.
     announced: u64,
@@ -34,6 +38,54 @@ pub struct Staged {
     asked_in_vain: bool,
     /// The file after this process's last write: another one means that somebody else has written it.
     last_seen: Stat,
+}
+
+/// How far a file has been hashed.
+struct Hashed {
+    hasher: Hasher,
+    length: u64,
+}
+
+/// Bytes that were written to a [`Staged`] file and not yet hashed, in pieces. They must be hashed in the order in which
+/// they were written: otherwise the file is read once more when it is published.
+#[must_use = "what is not hashed is read again"]
+pub struct Unhashed<Piece> {
+    hashed: Arc<Mutex<Hashed>>,
+    from: u64,
+    pieces: Vec<Piece>,
+}
+
+impl<Piece: AsRef<[u8]>> Unhashed<Piece> {
+    /// How many bytes they are.
+    pub fn length(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.as_ref().len()).sum()
+    }
+
+    /// Hashes them.
+    pub fn hash(self) {
+        let mut hashed = lock(&self.hashed);
+        if hashed.length == self.from {
+            for piece in &self.pieces {
+                hashed.update(piece.as_ref());
+            }
+        }
+    }
+}
+
+impl Hashed {
+    fn begin(algorithm: Algorithm) -> Hashed {
+        Hashed { hasher: Hasher::new(algorithm), length: 0 }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+}
+
+fn lock(hashed: &Mutex<Hashed>) -> MutexGuard<'_, Hashed> {
+    // Whoever panicked has not counted what he may have hashed.
+    hashed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Staged {
@@ -46,7 +98,8 @@ impl Staged {
             disk: Arc::clone(disk),
             path: path.to_owned(),
             file,
-            hasher: Hasher::new(algorithm),
+            hashed: Arc::new(Mutex::new(Hashed::begin(algorithm))),
+            algorithm,
             length: 0,
             announced: 0,
             roomy: 0,
@@ -64,24 +117,32 @@ impl Staged {
         let Some((mut reader, last_seen)) = disk.open_file(path)? else { return Ok(None) };
         let full = disk.root().join(path);
         let failed = |source| StorageError::io(DiskOperation::Read, &full, source);
-        let mut hasher = Hasher::new(algorithm);
-        let mut length = 0_u64;
+        let mut hashed = Hashed::begin(algorithm);
         let mut buffer = vec![0; REHASH_BUFFER];
         loop {
             let read = reader.read(&mut buffer).map_err(failed)?;
             if read == 0 {
                 break;
             }
-            hasher.update(buffer.get(..read).unwrap_or_default());
-            length += read as u64;
+            hashed.update(buffer.get(..read).unwrap_or_default());
         }
         let file = OpenOptions::new()
             .append(true)
             .open(&full)
             .map_err(|source| StorageError::io(DiskOperation::Open, &full, source))?;
-        let (disk, path) = (Arc::clone(disk), path.to_owned());
-        let (announced, roomy, asked_in_vain) = (length, length, false);
-        Ok(Some(Staged { disk, path, file, hasher, length, announced, roomy, asked_in_vain, last_seen }))
+        let length = hashed.length;
+        Ok(Some(Staged {
+            disk: Arc::clone(disk),
+            path: path.to_owned(),
+            file,
+            hashed: Arc::new(Mutex::new(hashed)),
+            algorithm,
+            length,
+            announced: length,
+            roomy: length,
+            asked_in_vain: false,
+            last_seen,
+        }))
     }
 
     /// Bytes so far.
@@ -91,12 +152,12 @@ impl Staged {
 
     /// The algorithm that the bytes are hashed with.
     pub fn algorithm(&self) -> Algorithm {
-        self.hasher.algorithm()
+        self.algorithm
     }
 
-    /// Whether the bytes so far are this content.
+    /// Whether the bytes so far are this content. `false` too if not all of them have been hashed.
     pub fn hashes_to(&self, digest: &Digest) -> bool {
-        self.algorithm() == digest.algorithm() && self.hasher.clone().finish() == *digest
+        self.is_hashed() && self.found() == *digest
     }
 
     /// Says that so many bytes are about to come, so that the file system can lay them out in one piece. Only a hint:
@@ -113,11 +174,32 @@ impl Staged {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         self.make_room(bytes.len() as u64)?;
         // Hashed first: then they lie in the processor's cache when the kernel copies them.
-        self.hasher.update(bytes);
+        let mut hashed = lock(&self.hashed);
+        if hashed.length == self.length {
+            hashed.update(bytes);
+        }
+        drop(hashed);
+        self.put(bytes)?;
+        self.last_seen = stat(&self.disk, &self.path, &self.file)?;
+        Ok(())
+    }
+
+    /// Takes in the next bytes without hashing them: that is left to whoever gets what this gives. After an error as
+    /// with [`append`](Staged::append).
+    pub fn write<Piece: AsRef<[u8]>>(&mut self, pieces: Vec<Piece>) -> Result<Unhashed<Piece>, StorageError> {
+        let from = self.length;
+        self.make_room(pieces.iter().map(|piece| piece.as_ref().len() as u64).sum())?;
+        for piece in &pieces {
+            self.put(piece.as_ref())?;
+        }
+        self.last_seen = stat(&self.disk, &self.path, &self.file)?;
+        Ok(Unhashed { hashed: Arc::clone(&self.hashed), from, pieces })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
         let needed = self.announced.saturating_sub(self.length).max(bytes.len() as u64);
         self.disk.write_of(&mut self.file, &self.path, bytes, needed)?;
         self.length += bytes.len() as u64;
-        self.last_seen = stat(&self.disk, &self.path, &self.file)?;
         Ok(())
     }
 
@@ -186,8 +268,14 @@ impl Staged {
         &self.path
     }
 
-    pub(crate) fn hasher(&self) -> Hasher {
-        self.hasher.clone()
+    /// Whether all of the bytes have been hashed.
+    pub(crate) fn is_hashed(&self) -> bool {
+        lock(&self.hashed).length == self.length
+    }
+
+    /// What the bytes hash to, as far as they have been hashed.
+    pub(crate) fn found(&self) -> Digest {
+        lock(&self.hashed).hasher.clone().finish()
     }
 
     pub(crate) fn sync(&self) -> Result<(), StorageError> {

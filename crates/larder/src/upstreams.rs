@@ -22,7 +22,7 @@ struct Remote {
 
 /// How much of what was fetched is kept.
 pub(crate) fn cache_limits(config: &Config) -> CacheLimits {
-    let CacheBounds { unused_for, max_bytes, min_free_bytes, keep } = &config.cache;
+    let CacheBounds { unused_for, max_bytes, min_free_bytes, keep, .. } = &config.cache;
     CacheLimits {
         unused_for: *unused_for,
         max_size: *max_bytes,

@@ -10,27 +10,18 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use larder_oci::{Digest, RepoName};
 use larder_storage::{Arriving, Staged};
 use tokio::sync::watch;
 
 use super::counters::Counters;
+use super::intake::Intake;
+use super::patience::Patience;
 use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::registry::Registry;
-use crate::upstream::{BlobChunks, BlobStream, UpstreamError, UpstreamFailure};
+use crate::upstream::{UpstreamError, UpstreamFailure};
 use crate::upstreams::UpstreamRepository;
-
-/// Bytes that wait to be written while others are. Larger than what one system call costs, small enough to be held
-/// by every fill at once.
-const MOST_WAITING: usize = 1 << 20;
-
-/// How often in a row a broken connection is asked for again without a single byte coming of it.
-const FRUITLESS_TRIES: u32 = 4;
-
-/// How long after the first broken connection it is asked for again; twice as long after each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// How far a fill has come.
 #[derive(Clone)]
@@ -64,7 +55,7 @@ pub(super) struct Wanted {
 }
 
 /// What came of one connection.
-enum Ended {
+pub(super) enum Ended {
     Complete,
     Missing,
     /// It may go on from where the file ends.
@@ -94,6 +85,11 @@ impl Fill {
             wanted.repositories.push(repository.clone());
         }
         !wanted.is_closed
+    }
+
+    /// Whether anybody waits for it.
+    pub(super) fn is_read(&self) -> bool {
+        self.stages.receiver_count() > 0
     }
 
     pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
@@ -171,15 +167,15 @@ impl Filling {
 
     async fn download(&self) -> Result<Stage, RegistryError> {
         let digest = self.digest;
-        let Arriving { mut staged, reader } =
-            self.registry.blocking(move |inner| Ok(inner.blobs.arrive(&digest)?)).await?;
+        let arrive = || self.registry.blocking(move |inner| Ok(inner.blobs.arrive(&digest)?));
+        let Arriving { mut staged, mut reader } = arrive().await?;
         let mut size = None;
         // What an earlier fill left may be all, or may be rubbish of any length.
-        let is_left_over = staged.length() > 0;
+        let mut is_left_over = staged.length() > 0;
         if is_left_over && staged.hashes_to(&digest) {
             return self.finish_left_over(staged, reader).await;
         }
-        let mut fruitless = 0;
+        let mut patience = Patience::default();
         loop {
             let length = staged.length();
             let (kept, ended) = self.receive(staged, &reader, &mut size).await;
@@ -203,38 +199,24 @@ impl Filling {
                 Ended::Broken(error) => error,
             };
             let Some(kept) = kept else { return Err(error.into()) };
-            if is_left_over && size.is_none() && kept.length() == length && !is_worth_another_try(&error) {
-                // It may be the range that it refuses.
+            let brought = kept.length().saturating_sub(length);
+            if is_left_over && size.is_none() && brought == 0 && !is_worth_another_try(&error) {
+                // It may be the range that it refuses: once more, with nothing to go on from.
                 drop(kept);
                 self.forget().await?;
-                let arriving = self.registry.blocking(move |inner| Ok(inner.blobs.arrive(&digest)?)).await?;
-                return self.download_afresh(arriving).await;
+                Arriving { staged, reader } = arrive().await?;
+                is_left_over = false;
+                continue;
             }
-            if !is_worth_another_try(&error) {
-                return Err(error.into());
-            }
-            fruitless = if kept.length() > length { 0 } else { fruitless + 1 };
-            if fruitless >= FRUITLESS_TRIES {
-                return Err(error.into());
-            }
+            let was_left = size.map(|size| size.saturating_sub(length));
+            let wait = patience.after(brought, was_left).filter(|_| is_worth_another_try(&error));
+            let Some(wait) = wait else { return Err(error.into()) };
             tracing::debug!(
                 %digest, upstream = self.source.upstream.name(), %error, arrived = kept.length(),
                 "a blob's connection broke; it is asked for again"
             );
             staged = kept;
-            self.pause(FIRST_WAIT * 2_u32.saturating_pow(fruitless)).await?;
-        }
-    }
-
-    /// Once more, with nothing to go on from.
-    async fn download_afresh(&self, arriving: Arriving) -> Result<Stage, RegistryError> {
-        let (kept, ended) = self.receive(arriving.staged, &arriving.reader, &mut None).await;
-        match (ended, kept) {
-            (Ended::Complete, Some(whole)) => self.finish(whole, arriving.reader).await,
-            (Ended::Complete, None) => Err(self.garbled("the file of an arriving blob was lost").into()),
-            (Ended::Missing, _) => Ok(Stage::Missing),
-            (Ended::Failed(error), _) => Err(error),
-            (Ended::Broken(error), _) => Err(error.into()),
+            self.pause(wait).await?;
         }
     }
 
@@ -288,88 +270,7 @@ impl Filling {
             Err(error) => return (None, Ended::Failed(error)),
         };
         self.fill.tell(Stage::Arriving { size: *size, arrived: length, file: Arc::clone(file) });
-        self.take_in(staged, stream, *size).await
-    }
-
-    async fn take_in(
-        &self,
-        mut staged: Staged,
-        stream: BlobStream,
-        size: Option<u64>,
-    ) -> (Option<Staged>, Ended) {
-        let mut skip = staged.length() - stream.from;
-        if let Some(size) = size {
-            staged.announce(size - staged.length());
-        }
-        let mut accepted = staged.length();
-        let mut waiting: Vec<Bytes> = Vec::new();
-        let mut waiting_length = 0;
-        let mut idle = Some(staged);
-        let mut writing = None;
-        let mut next = Some(next_chunk(stream.chunks));
-        let mut ended = None;
-        loop {
-            if writing.is_none() {
-                let Some(staged) = idle.take() else { break };
-                if waiting.is_empty() {
-                    if let Some(ended) = ended {
-                        return (Some(staged), ended);
-                    }
-                    idle = Some(staged);
-                } else {
-                    let pieces = std::mem::take(&mut waiting);
-                    waiting_length = 0;
-                    writing = Some(tokio::task::spawn_blocking(move || append(staged, &pieces)));
-                }
-            }
-            let takes_more = ended.is_none() && waiting_length < MOST_WAITING;
-            tokio::select! {
-                (chunks, chunk) = wait(&mut next), if takes_more => {
-                    next = None;
-                    match chunk {
-                        Ok(Some(chunk)) => {
-                            let passed = skip.min(chunk.len() as u64);
-                            skip -= passed;
-                            let chunk = chunk.slice(usize::try_from(passed).unwrap_or_default()..);
-                            accepted += chunk.len() as u64;
-                            self.fill.counters.fetched(chunk.len() as u64);
-                            if size.is_some_and(|size| accepted > size) {
-                                ended = Some(Ended::Failed(self.garbled("it sent more than it said").into()));
-                            } else {
-                                waiting_length += chunk.len();
-                                if !chunk.is_empty() {
-                                    waiting.push(chunk);
-                                }
-                                next = Some(next_chunk(chunks));
-                            }
-                        }
-                        Ok(None) if size.is_none_or(|size| accepted == size) => ended = Some(Ended::Complete),
-                        Ok(None) => ended = Some(Ended::Broken(self.cut(accepted))),
-                        Err(error) => ended = Some(Ended::Broken(error)),
-                    }
-                }
-                written = wait_for_write(&mut writing), if writing.is_some() => {
-                    writing = None;
-                    match written {
-                        Ok((staged, Ok(()))) => {
-                            let arrived = staged.length();
-                            self.fill.stages.send_modify(|stage| {
-                                if let Stage::Arriving { arrived: told, .. } = stage {
-                                    *told = arrived;
-                                }
-                            });
-                            idle = Some(staged);
-                        }
-                        Ok((_, Err(error))) => return (None, Ended::Failed(error)),
-                        Err(error) => return (None, Ended::Failed(RegistryError::Internal(error))),
-                    }
-                }
-                () = self.registry.inner.cache.stop.cancelled(), if ended.is_none() => {
-                    ended = Some(Ended::Failed(self.stopped().into()));
-                }
-            }
-        }
-        (None, Ended::Failed(self.garbled("the file of an arriving blob was lost").into()))
+        Intake::new(self, staged, &stream, *size).run(stream.chunks).await
     }
 
     pub(super) async fn forget(&self) -> Result<(), RegistryError> {
@@ -381,49 +282,14 @@ impl Filling {
         self.source.error(UpstreamFailure::Garbled, what)
     }
 
-    fn cut(&self, arrived: u64) -> UpstreamError {
+    pub(super) fn cut(&self, arrived: u64) -> UpstreamError {
         let what = format!("the blob {} ended after {arrived} bytes, too early", self.digest);
         self.source.error(UpstreamFailure::Cut, &what)
     }
 
-    fn stopped(&self) -> UpstreamError {
+    pub(super) fn stopped(&self) -> UpstreamError {
         self.source.error(UpstreamFailure::Cut, "Larder is stopping; the blob goes on after its next start")
     }
-}
-
-type Chunks = Box<dyn BlobChunks>;
-type NextChunk =
-    std::pin::Pin<Box<dyn Future<Output = (Chunks, Result<Option<Bytes>, UpstreamError>)> + Send>>;
-
-/// The next chunk, and what brings the one after it: kept across other events, so that none is lost.
-fn next_chunk(mut chunks: Chunks) -> NextChunk {
-    Box::pin(async move {
-        let chunk = chunks.next().await;
-        (chunks, chunk)
-    })
-}
-
-async fn wait(next: &mut Option<NextChunk>) -> (Chunks, Result<Option<Bytes>, UpstreamError>) {
-    match next {
-        Some(next) => next.await,
-        None => std::future::pending().await,
-    }
-}
-
-type Writing = tokio::task::JoinHandle<(Staged, Result<(), RegistryError>)>;
-
-async fn wait_for_write(
-    writing: &mut Option<Writing>,
-) -> Result<(Staged, Result<(), RegistryError>), tokio::task::JoinError> {
-    match writing {
-        Some(writing) => writing.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn append(mut staged: Staged, pieces: &[Bytes]) -> (Staged, Result<(), RegistryError>) {
-    let outcome = pieces.iter().try_for_each(|piece| staged.append(piece));
-    (staged, outcome.map_err(RegistryError::from))
 }
 
 /// Whether the same question may get an answer a moment later.

@@ -15,7 +15,8 @@ use crate::registry::{Inner, Registry};
 use crate::upstream::UpstreamFailure;
 use crate::upstreams::UpstreamRepository;
 
-/// Blobs that are fetched at once; further ones wait for their turn. Each holds a connection and up to 2 MiB.
+/// Blobs that are fetched at once, read by somebody or not; further ones wait for their turn. Each holds a connection and
+/// up to 2 MiB.
 const FILLS_AT_ONCE: usize = 64;
 
 /// How often an asker looks again when what he joined ended just before he came.

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     CutInHalf,
     /// Breaks off each connection before a single byte of content.
     CutAtOnce,
+    /// Breaks off each connection after so many bytes of content.
+    CutAfter(usize),
     /// Sends as many bytes as it should, and wrong ones.
     Corrupt,
     /// Sends a byte more than it said.
@@ -147,6 +149,7 @@ impl Fake {
             Fault::None
             | Fault::CutInHalf
             | Fault::CutAtOnce
+            | Fault::CutAfter(_)
             | Fault::Corrupt
             | Fault::TooLong
             | Fault::Stalls => {
@@ -207,7 +210,9 @@ impl Upstream for Fake {
             let Some(bytes) = self.found(repository, reference) else { return Ok(None) };
             let fault = self.state.lock().unwrap().fault;
             let bytes = match fault {
-                Fault::CutInHalf | Fault::CutAtOnce => return Err(Fake::failed(UpstreamFailure::Cut)),
+                Fault::CutInHalf | Fault::CutAtOnce | Fault::CutAfter(_) => {
+                    return Err(Fake::failed(UpstreamFailure::Cut));
+                }
                 Fault::Stalls => {
                     tokio::time::sleep(Duration::from_secs(60)).await;
                     return Err(Fake::failed(UpstreamFailure::TimedOut));
@@ -263,6 +268,10 @@ impl Upstream for Fake {
                     let half = rest.len().div_ceil(2);
                     ends_with = (half < rest.len()).then_some(UpstreamFailure::Cut);
                     rest.truncate(half);
+                }
+                Fault::CutAfter(length) => {
+                    ends_with = (length < rest.len()).then_some(UpstreamFailure::Cut);
+                    rest.truncate(length);
                 }
                 Fault::CutAtOnce => (rest, ends_with) = (Bytes::new(), Some(UpstreamFailure::Cut)),
                 Fault::Corrupt => rest = rest.iter().map(|byte| byte ^ 1).collect(),

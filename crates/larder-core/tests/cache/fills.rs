@@ -159,6 +159,64 @@ async fn an_upstream_that_knows_no_ranges_is_read_again_from_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_sends_crumbs_is_given_up_and_gone_on_with_when_it_is_well() {
+    let world = World::with(settings(), 100_000);
+    world.fake.set(Fault::CutAfter(50));
+    let blob = world.layer().await.unwrap().unwrap();
+    assert!(read(&blob).await.is_err(), "the client is told, and doesn't hang on for hours");
+    let asked = world.fake.asked().blobs[&world.image.layer_digest].len();
+    assert_eq!(asked, 8, "2,000 tries would have brought all of it");
+    world.fake.reset();
+    world.fake.set(Fault::CutAfter(40_000));
+    let blob = world.layer().await.unwrap().unwrap();
+    assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+    assert_eq!(world.fake.asked().blobs[&world.image.layer_digest], [400, 40_400, 80_400]);
+}
+
+/// How long, by the test's clock, until nothing is on its way.
+async fn time_until_all_is_here(world: &World) -> Duration {
+    let begun = Instant::now();
+    while world.registry.cache_counts().fills > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_reads_any_more_comes_as_slowly_as_the_operator_says() {
+    let seconds = |number| Duration::from_secs(number);
+    for (reads, bandwidth, at_least, at_most) in [
+        (false, CHUNK as u64, seconds(8), seconds(12)),
+        (true, CHUNK as u64, seconds(0), seconds(1)),
+        (false, 0, seconds(0), seconds(1)),
+    ] {
+        let world = World::with(settings(), 10 * CHUNK);
+        world.registry.set_background_bandwidth(bandwidth);
+        let blob = world.layer().await.unwrap().unwrap();
+        let blob = reads.then_some(blob);
+        let took = time_until_all_is_here(&world).await;
+        assert!(took >= at_least && took <= at_most, "read: {reads}, {bandwidth} bytes a second: {took:?}");
+        drop(blob);
+        let blob = world.layer().await.unwrap().unwrap();
+        assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_to_a_blob_that_is_held_back_has_it_at_full_speed() {
+    let world = World::with(settings(), 10 * CHUNK);
+    world.registry.set_background_bandwidth(1);
+    drop(world.layer().await.unwrap().unwrap());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.registry.cache_counts().fills, 1, "at a byte a second it takes two days");
+    let begun = Instant::now();
+    let blob = world.layer().await.unwrap().unwrap();
+    assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(world.fake.asked().blobs[&world.image.layer_digest], [0], "on the same connection");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_blob_is_a_blob() {
     let world = World::new();
     let digest = world.fake.put_blob(APP, &Bytes::new());

@@ -69,3 +69,44 @@ fn room_is_counted_from_where_the_file_ends() {
     staged.append(&[2; 1 << 20]).unwrap();
     assert_eq!((staged.length(), staged.roomy), (2 << 20, 3 << 20));
 }
+
+/// Two threads, or one after the other: what counts is the order in which the pieces were written.
+#[test]
+fn what_was_written_is_hashed_later_and_by_whoever_has_time() {
+    let (root, disk) = scratch();
+    let bytes: Vec<u8> = (0..300_000_u32).map(|at| (at % 253) as u8).collect();
+    let digest = Digest::sha256(&bytes);
+    let mut staged = Staged::create(&disk, Path::new("larder/fill"), Algorithm::Sha256).unwrap();
+    staged.append(&bytes[..1000]).unwrap();
+    let (first, last) = bytes[1000..].split_at(200_000);
+    let first = staged.write(first.chunks(777).collect()).unwrap();
+    let last = staged.write(vec![last]).unwrap();
+    assert!(!staged.hashes_to(&digest), "nothing counts as right before it was hashed");
+    assert_eq!(std::fs::read(root.path().join("larder/fill")).unwrap(), bytes, "it is written all the same");
+    std::thread::scope(|scope| scope.spawn(move || first.hash()).join().unwrap());
+    assert!(!staged.hashes_to(&digest));
+    last.hash();
+    assert!(staged.hashes_to(&digest));
+    Blobs::new(disk).publish(staged, &digest).unwrap();
+}
+
+#[test]
+fn what_was_hashed_in_another_order_or_not_at_all_is_read_before_it_is_published() {
+    for (is_swapped, is_right) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (_root, disk) = scratch();
+        let mut staged = Staged::create(&disk, Path::new("larder/fill"), Algorithm::Sha256).unwrap();
+        let one = staged.write(vec![b"one"]).unwrap();
+        let two = staged.write(vec![b"two"]).unwrap();
+        if is_swapped {
+            two.hash();
+            one.hash();
+        } else {
+            drop((one, two));
+        }
+        staged.append(b"three").unwrap();
+        let digest = Digest::sha256(if is_right { b"onetwothree" } else { b"twoonethree" });
+        assert!(!staged.hashes_to(&digest), "nobody knows yet");
+        let published = Blobs::new(disk).publish(staged, &digest);
+        assert_eq!(published.is_ok(), is_right, "{published:?}");
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) struct Storage {
     pub(crate) verify: Verify,
 }
 
-/// `cache`: how much of what was fetched from upstreams is kept.
+/// `cache`: how much of what was fetched from upstreams is kept, and how fast what nobody waits for is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheBounds {
     /// How long after it was last asked for; `None`: for ever.
@@ -66,6 +66,8 @@ pub(crate) struct CacheBounds {
     pub(crate) min_free_bytes: Option<u64>,
     /// The images that stay.
     pub(crate) keep: Vec<larder_core::Keep>,
+    /// How many bytes come in a second of what no client waits for; zero for no bound.
+    pub(crate) background_bandwidth: u64,
 }
 
 /// `storage.maintenance.verify`

@@ -1,8 +1,8 @@
-//! `cache` and `proxy.ttl`: how much of what was fetched is kept.
+//! `cache` and `proxy.ttl`: how much of what was fetched is kept, and how fast what nobody waits for is fetched.
 
 use std::time::Duration;
 
-use larder_core::{Keep, KeptImages};
+use larder_core::{DEFAULT_BACKGROUND_BANDWIDTH, Keep, KeptImages};
 use larder_oci::RepositoryPattern;
 
 use super::super::typed::CacheBounds;
@@ -32,7 +32,18 @@ impl Reader<'_> {
             max_bytes: self.bound_in_bytes("cache.maxbytes"),
             min_free_bytes: self.bound_in_bytes("cache.minfreebytes"),
             keep,
+            background_bandwidth: self.background_bandwidth(),
         }
+    }
+
+    /// Bytes in a second; 0 is an answer of its own, for no bound.
+    fn background_bandwidth(&mut self) -> u64 {
+        const KEY: &str = "cache.backgroundbandwidth";
+        let Some((number, origin)) = self.integer(KEY) else { return DEFAULT_BACKGROUND_BANDWIDTH };
+        u64::try_from(number).unwrap_or_else(|_| {
+            self.invalid(KEY, origin, "must be a number of bytes in a second, or 0 for no bound");
+            DEFAULT_BACKGROUND_BANDWIDTH
+        })
     }
 
     /// A number of bytes; nothing, and 0, mean none.

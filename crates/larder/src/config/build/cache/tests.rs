@@ -9,12 +9,23 @@ pub(in crate::config::build) const ROWS: &[(&str, &str, &str)] = &[
     ("proxy.ttl", "storage: filesystem", "storage: filesystem\nproxy: {ttl: 1h}"),
     ("cache.maxbytes", "storage: filesystem", "storage: filesystem\ncache: {maxbytes: 1}"),
     ("cache.minfreebytes", "storage: filesystem", "storage: filesystem\ncache: {minfreebytes: 1}"),
+    (
+        "cache.backgroundbandwidth",
+        "storage: filesystem",
+        "storage: filesystem\ncache: {backgroundbandwidth: 1}",
+    ),
     ("cache.keep", "storage: filesystem", "storage: filesystem\ncache: {keep: ['a/**']}"),
 ];
 
 pub(in crate::config::build) fn unbounded_for_a_week() -> CacheBounds {
     let week = Duration::from_secs(7 * 24 * 3600);
-    CacheBounds { unused_for: Some(week), max_bytes: None, min_free_bytes: None, keep: Vec::new() }
+    CacheBounds {
+        unused_for: Some(week),
+        max_bytes: None,
+        min_free_bytes: None,
+        keep: Vec::new(),
+        background_bandwidth: 67_108_864,
+    }
 }
 
 fn bounds(text: &str) -> CacheBounds {
@@ -35,4 +46,9 @@ fn what_was_fetched_is_kept_for_a_week_unless_told_otherwise() {
     assert_eq!(written, ["docker.io/library/nginx:1.*", "**:X.Y.Z"]);
     assert_eq!(by_tag[1].images, KeptImages::Tagged(larder_core::TagPattern::ExactVersion));
     assert_eq!(bounds("cache: {maxbytes: 0}").max_bytes, None);
+    assert_eq!(bounds("cache: {backgroundbandwidth: 1000000}").background_bandwidth, 1_000_000);
+    assert_eq!(bounds("cache: {backgroundbandwidth: 0}").background_bandwidth, 0);
+    let text = "version: 0.1\nstorage: filesystem\ncache: {backgroundbandwidth: -1}";
+    let mistakes = Config::from_yaml(text, "config.yml", &Environment::default()).unwrap_err();
+    assert!(mistakes.to_string().contains("cache.backgroundbandwidth"), "{mistakes}");
 }
