@@ -39,7 +39,9 @@ pub use cache::{
     DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, Platform, ServedCopy, WarmProgress,
     WhyCopy, WhyEvicted,
 };
-pub use collect::{Collected, Collection, HistoryEntry, Plan, Planning, Removed, Run, Undone};
+pub use collect::{
+    Collected, Collection, HistoryEntry, Plan, Planning, Removed, Rewinding, Rewound, Run, Undone,
+};
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};

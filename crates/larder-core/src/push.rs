@@ -125,7 +125,7 @@ impl Registry {
 }
 
 impl Inner {
-    fn push_manifest(
+    pub(crate) fn push_manifest(
         &self,
         repository: &RepoName,
         push: ManifestPush,

@@ -1,8 +1,8 @@
 //! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history. What it says of the cache is in `cache.rs`.
 
 use http::{Method, Response, StatusCode};
-use larder_core::{Planning, Removed, Run};
-use larder_oci::{ErrorCode, RepoName, Tag};
+use larder_core::{Planning, Removed, Rewinding, Run};
+use larder_oci::{Access, ErrorCode, Push, RepoName, Tag};
 use serde_json::{Value, json};
 
 use crate::body::Body;
@@ -83,12 +83,38 @@ impl Call {
 
     async fn undo(&self) -> Answer {
         let (_, access) = self.may_push(&self.repository_parameter()?).await?;
+        if let Some(moment) = self.parameter("to") {
+            return self.rewind(&access, &moment).await;
+        }
         let id = self.parameter("id").unwrap_or_default();
         let id = id.parse().map_err(|_| bad(format!("id must be the number of a deletion, it is {id:?}")))?;
         let undone = self.registry().undo(&access, id).await?;
         let taken: Vec<Value> =
             undone.taken.iter().map(|(tag, digest)| json!({ "tag": tag, "points_at": digest })).collect();
         Ok(answer(&json!({ "undone": described(&undone.removed), "tags": undone.tags, "left_alone": taken })))
+    }
+
+    /// `POST ?repository=…&to=MOMENT`: tags that have moved since then go back.
+    async fn rewind(&self, access: &Access<Push>, moment: &str) -> Answer {
+        let moment = humantime::parse_rfc3339_weak(moment)
+            .map_err(|_| bad(format!("to must be a time such as 2026-01-31T12:00:00Z, it is {moment:?}")))?;
+        let only: Option<Tag> = match self.parameter("tag") {
+            None => None,
+            Some(tag) => Some(tag.parse().map_err(|error| bad(format!("tag: {error}")))?),
+        };
+        let rewound = self.registry().rewind(access, moment, only, self.flag("dry_run")?).await?;
+        let tags: Vec<Value> = rewound
+            .iter()
+            .map(|each| {
+                let (outcome, to) = match each.outcome {
+                    Rewinding::Back(to) => ("back", Some(to)),
+                    Rewinding::Gone(to) => ("gone", Some(to)),
+                    Rewinding::Unknown => ("unknown", None),
+                };
+                json!({ "tag": each.tag, "from": each.from, "to": to, "outcome": outcome })
+            })
+            .collect();
+        Ok(answer(&json!({ "repository": access.repository(), "rewound": tags })))
     }
 
     async fn history(&self) -> Answer {

@@ -94,8 +94,15 @@ pub(crate) enum Command {
         /// What to bring back: a repository, REPOSITORY:TAG, or the number of a deletion. Without it they are listed.
         what: Option<String>,
         /// Bring back everything that was deleted since then, such as 10m ago.
-        #[arg(long, value_name = "DURATION", conflicts_with = "what")]
+        #[arg(long, value_name = "DURATION", conflicts_with_all = ["what", "to"])]
         since: Option<String>,
+        /// Put everything back to what it was at that moment, deletions and tags that have moved since: 2026-01-31T12:00:00Z,
+        /// or 10m for ten minutes ago. With REPOSITORY or REPOSITORY:TAG only that.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// With --to: only say what would be put back.
+        #[arg(long, requires = "to")]
+        dry_run: bool,
         #[command(flatten)]
         registry: ThisRegistry,
     },

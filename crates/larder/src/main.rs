@@ -25,6 +25,7 @@ mod keys;
 mod healthcheck;
 mod space;
 mod maintenance;
+mod rewind;
 mod doctor;
 mod setup;
 mod init;
@@ -114,7 +115,11 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Gc { now, sweep, dry_run, registry } => {
             space::gc(space::Gc { now, sweep, dry_run }, &registry, environment, may_use_system_directory)
         }
-        Command::Undo { what, since, registry } => {
+        Command::Undo { what, since: _, to: Some(to), dry_run, registry } => {
+            let to = rewind::To { what: what.as_deref(), moment: &to, dry_run };
+            rewind::undo(&to, &registry, environment, may_use_system_directory, &mut std::io::stdout())
+        }
+        Command::Undo { what, since, registry, to: None, dry_run: _ } => {
             space::undo(what.as_deref(), since.as_deref(), &registry, environment, may_use_system_directory)
         }
         Command::Maintenance(maintenance) => {

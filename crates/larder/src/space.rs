@@ -7,15 +7,17 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use larder_auth::{AuthMode, Gate, Identity};
-use larder_core::{Planning, Registry, RegistryError, Run};
+use larder_core::{Collected, Planning, Registry, RegistryError, Run};
 use larder_oci::AdminAccess;
 use serde_json::Value;
 
 use crate::cli::{GarbageCollect, ThisRegistry};
 use crate::config::{self, Config, Environment, Source};
+use crate::progress::Progress;
 use crate::serve;
 
 /// `larder gc`
@@ -25,6 +27,9 @@ pub(crate) struct Gc {
     pub(crate) sweep: bool,
     pub(crate) dry_run: bool,
 }
+
+/// How often is looked how far a collection is.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
@@ -107,7 +112,7 @@ pub(crate) fn gc(
     )?;
     let Gc { now, sweep, dry_run } = options;
     let target = format!("/api/v1/gc?now={now}&sweep={sweep}&dry_run={dry_run}");
-    let answer = match place.ask("POST", &target)? {
+    let answer = match with_progress(&place, || place.ask("POST", &target))? {
         Some(answer) => answer,
         None => {
             let (registry, access) = place.open()?;
@@ -116,7 +121,7 @@ pub(crate) fn gc(
                     let plan = registry.plan_collection(&access, Planning::default()).await?;
                     serde_json::json!({ "would_go": plan })
                 } else {
-                    let collected = registry.collect(&access, Run { now, sweep }).await?;
+                    let collected = collect_showing(&registry, &access, Run { now, sweep }).await?;
                     serde_json::json!({ "collected": collected })
                 })
             })?
@@ -124,6 +129,57 @@ pub(crate) fn gc(
     };
     println!("{}", summary(&answer));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows how far the running registry's collector is while `work` asks it to run.
+fn with_progress<T: Send>(
+    place: &Place,
+    work: impl FnOnce() -> Result<T, Box<dyn Error>>,
+) -> Result<T, Box<dyn Error>> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut progress, mut of) = (Progress::new(), 0);
+            while !done.load(Ordering::SeqCst) {
+                // What can't be told is not shown; what went wrong is told by the work itself.
+                if let Ok(Some(state)) = place.ask("GET", "/api/v1/gc") {
+                    let number = |at: &str| state.pointer(at).and_then(Value::as_u64).unwrap_or_default();
+                    let (taken, waiting) = (number("/so_far/removals"), number("/deletions_waiting"));
+                    of = (taken + waiting).max(of);
+                    show(&mut progress, taken, of, number("/so_far/bytes"));
+                }
+                std::thread::park_timeout(BETWEEN_LOOKS);
+            }
+        });
+        let outcome = work();
+        done.store(true, Ordering::SeqCst);
+        outcome
+    })
+}
+
+/// Collects, and shows how far that is.
+async fn collect_showing(
+    registry: &Registry,
+    access: &AdminAccess,
+    run: Run,
+) -> Result<Collected, RegistryError> {
+    let (mut progress, of) = (Progress::new(), registry.removed(access).len() as u64);
+    let collecting = registry.collect(access, run);
+    tokio::pin!(collecting);
+    loop {
+        tokio::select! {
+            outcome = &mut collecting => return outcome,
+            () = tokio::time::sleep(BETWEEN_LOOKS) => {
+                let (_, so_far) = registry.collector_state(access);
+                show(&mut progress, so_far.removals, of, so_far.bytes);
+            }
+        }
+    }
+}
+
+fn show(progress: &mut Progress, taken: u64, of: u64, bytes: u64) {
+    let part = (of > 0).then(|| taken as f64 / of as f64);
+    progress.show(part, bytes, &format!("freed; {taken} of {of} deletions are final"));
 }
 
 /// What a collection did, or would do, in a few lines.
@@ -278,7 +334,7 @@ pub(crate) fn undo(
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(removal: &Value) -> String {
+pub(crate) fn line(removal: &Value) -> String {
     let word = |name: &str| removal.get(name).and_then(Value::as_str).unwrap_or_default();
     let tags = removal.get("tags").and_then(Value::as_array).into_iter().flatten();
     let tags: Vec<&str> = tags.filter_map(|tag| tag.get("tag").and_then(Value::as_str)).collect();
@@ -294,7 +350,7 @@ fn line(removal: &Value) -> String {
 }
 
 /// Whether a word of the command line means this deletion.
-fn is_meant(removal: &Value, what: &str) -> bool {
+pub(crate) fn is_meant(removal: &Value, what: &str) -> bool {
     if let Ok(id) = what.parse::<u64>() {
         return removal.get("id").and_then(Value::as_u64) == Some(id);
     }

@@ -15,6 +15,7 @@
 mod fence;
 mod plan;
 mod removals;
+mod rewind;
 mod sweep;
 mod undo;
 mod work;
@@ -35,6 +36,7 @@ pub(crate) use fence::{Fence, Thing};
 pub use plan::{Plan, Planning};
 pub(crate) use removals::Removals;
 pub use removals::Removed;
+pub use rewind::{Rewinding, Rewound};
 pub use undo::Undone;
 pub use work::Collected;
 

@@ -57,6 +57,65 @@ async fn a_tag_has_a_history() {
 }
 
 #[tokio::test]
+async fn tags_go_back_to_where_they_pointed_at_a_moment() {
+    let server = Server::open().await;
+    let one = server.push_image("lab/app", "latest").await;
+    server.push_manifest("lab/app", "steady", &image_noted("steady")).await;
+    let moment = moment_after(&server, "lab/app", "steady").await;
+    let two = server.push_manifest("lab/app", "latest", &image_noted("two")).await;
+    server.push_manifest("lab/app", "new", &image_noted("new")).await;
+    let path = |more: &str| format!("/api/v1/undo?repository=lab/app&to={moment}{more}");
+
+    let planned = server.ask(post(path("&dry_run=true"), "")).await.json();
+    let latest = serde_json::json!({ "tag": "latest", "from": two, "to": one, "outcome": "back" });
+    assert_eq!(planned["rewound"][0], latest, "{planned}");
+    assert_eq!(
+        (&planned["rewound"][1]["tag"], &planned["rewound"][1]["outcome"]),
+        (&"new".into(), &"unknown".into())
+    );
+    assert_eq!(planned["rewound"].as_array().unwrap().len(), 2, "what is as it was is not named: {planned}");
+    assert_eq!(target(&server, "lab/app:latest").await, two, "a plan changes nothing");
+
+    let only = server.ask(post(path("&tag=steady"), "")).await.json();
+    assert_eq!(only["rewound"], serde_json::json!([]));
+    let done = server.ask(post(path(""), "")).await.json();
+    assert_eq!(done["rewound"][0], latest);
+    assert_eq!(target(&server, "lab/app:latest").await, one);
+    assert_eq!(
+        server.ask(get(format!("/v2/lab/app/manifests/{two}"))).await.status,
+        200,
+        "what it left stays"
+    );
+    let again = server.ask(post(path(""), "")).await.json();
+    assert_eq!(again["rewound"][0]["outcome"], "unknown", "it has come back since: {again}");
+
+    assert_eq!(server.ask(post("/api/v1/undo?repository=lab/app&to=yesterday", "")).await.status, 400);
+    let rules = Setup::gate(GateKind::Rules).start().await;
+    let path = format!("/api/v1/undo?repository=team/app&to={moment}");
+    assert_eq!(rules.ask(post(path, "").basic(CAROL.0, CAROL.1)).await.status, 403);
+}
+
+/// What a tag points at.
+async fn target(server: &Server, name: &str) -> String {
+    let (repository, tag) = name.split_once(':').unwrap();
+    let reply = server.ask(get(format!("/v2/{repository}/manifests/{tag}"))).await;
+    reply.header("Docker-Content-Digest").unwrap().to_owned()
+}
+
+/// A moment at which this tag pointed where it does now, and nothing that comes later has happened yet.
+async fn moment_after(server: &Server, repository: &str, tag: &str) -> String {
+    let path = format!("/api/v1/history?repository={repository}&tag={tag}");
+    let history = server.ask(get(path)).await.json();
+    let since = history["history"][0]["since"].as_str().unwrap();
+    // The clock of the file system has steps; what is pushed from here on is behind the next one.
+    let since = humantime::parse_rfc3339(since).unwrap() + std::time::Duration::from_millis(20);
+    while std::time::SystemTime::now() < since + std::time::Duration::from_millis(20) {
+        tokio::task::yield_now().await;
+    }
+    humantime::format_rfc3339_millis(since).to_string()
+}
+
+#[tokio::test]
 async fn administering_takes_the_right_to() {
     let users = Setup::gate(GateKind::Basic).start().await;
     assert_eq!(users.ask(post("/api/v1/gc", "")).await.status, 401);

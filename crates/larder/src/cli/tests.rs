@@ -96,6 +96,18 @@ fn lines_and_what_they_mean() {
             Command::Undo {
                 what: Some("team/app:v1".to_owned()),
                 since: None,
+                to: None,
+                dry_run: false,
+                registry: ThisRegistry::default(),
+            },
+        ),
+        (
+            "larder undo team --to 10m --dry-run",
+            Command::Undo {
+                what: Some("team".to_owned()),
+                since: None,
+                to: Some("10m".to_owned()),
+                dry_run: true,
                 registry: ThisRegistry::default(),
             },
         ),
