@@ -19,6 +19,7 @@ pub(super) const NOT_NEEDED: [&str; 12] = [
     "index.db-wal",
     "index.db-shm",
     "index.db.unusable",
+    "control",
     "lock",
     "control",
     "staging",
