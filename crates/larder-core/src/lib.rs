@@ -45,7 +45,7 @@ pub use collect::{
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
-pub use larder_meta::{Listing, MetaError, Page, Precondition, Removal, RemovedTag};
+pub use larder_meta::{Inspector, Listing, MetaError, Page, Precondition, Removal, RemovedTag};
 pub use maintenance::UploadPurging;
 pub use pause::MaintenanceState;
 pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};

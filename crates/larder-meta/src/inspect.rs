@@ -372,6 +372,19 @@ impl<'a> Inspector<'a> {
         Ok(())
     }
 
+    /// A repository's tags and what they point at, in the order of their names.
+    pub fn tag_list(&self, name: &RepoName) -> Result<Vec<(Tag, Digest)>, MetaError> {
+        let mut tags = self.tags(name, &mut Inspected::default())?;
+        tags.sort_unstable();
+        Ok(tags)
+    }
+
+    /// Every manifest that a repository holds, with or without a tag, in the order of the digests.
+    pub fn manifest_list(&self, name: &RepoName) -> Result<Vec<Digest>, MetaError> {
+        let of = |algorithm| layout::revisions(name, algorithm);
+        Ok(self.links(of, Alias::Never, &mut Inspected::default())?.into_keys().collect())
+    }
+
     /// Whether a repository holds this content, as a blob or as a manifest.
     pub fn holds_content(&self, name: &RepoName, digest: &Digest) -> Result<bool, MetaError> {
         Ok(self.disk.stat(&layout::layer_link(name, digest))?.is_some() || self.holds(name, digest)?)

@@ -40,6 +40,10 @@ pub(crate) enum Command {
     /// Back up a data directory, while a server works on it or not.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Backup(Backup),
+    /// Take images in: from docker save, OCI layouts, or a Docker engine on this machine.
+    Import(Import),
+    /// Write images out, as an OCI layout or an archive that docker loads.
+    Export(Export),
     /// Make a data directory from a backup.
     Restore(Restore),
     /// Ask a running Larder whether it is well; the exit code is the answer.
@@ -220,6 +224,50 @@ pub(crate) enum BackupCommand {
         #[arg(value_name = "DEST")]
         destination: PathBuf,
     },
+}
+
+/// `larder import`
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Import {
+    /// Archives of docker save or podman save, OCI layouts (directories or archives), or `-` for an archive on standard
+    /// input. With --docker: the images, by the names that the engine knows them by; all that have a name when left out.
+    #[arg(value_name = "SOURCE", required_unless_present = "docker")]
+    pub(crate) sources: Vec<String>,
+    /// Take the images from the Docker engine on this machine (or the socket that DOCKER_HOST names).
+    #[arg(long)]
+    pub(crate) docker: bool,
+    /// Push to this registry, such as registry:5000 or https://registry.example/team; else into the data directory, on
+    /// which no server may work then.
+    #[arg(long, value_name = "REGISTRY")]
+    pub(crate) to: Option<String>,
+    /// Speak plain HTTP to a registry on another machine.
+    #[arg(long, requires = "to")]
+    pub(crate) plain_http: bool,
+    /// Put this in front of every repository's name.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// Call the repository this, such as team/app: images keep their tags. With a tag, such as team/app:1, the one image.
+    #[arg(long = "as", value_name = "REPOSITORY[:TAG]", conflicts_with = "prefix")]
+    pub(crate) name: Option<String>,
+    /// Log in to the registry as this user; else with what docker login or podman login has written down.
+    #[arg(long, value_name = "USER", requires = "to")]
+    pub(crate) user: Option<String>,
+    /// The user's password or API key stands in this file; else it is asked for.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: DataPlace,
+}
+
+/// `larder export`
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Export {
+    /// Images (team/app:1, team/app@sha256:…, or team/app for all its tags), then where to: a directory for an OCI layout,
+    /// a file that ends in .tar, .tar.gz or .tgz, or `-` for standard output.
+    #[arg(value_name = "IMAGE… DEST", required = true, num_args = 2..)]
+    pub(crate) arguments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: DataPlace,
 }
 
 /// `larder restore`

@@ -7,7 +7,7 @@ use larder_core::RegistryError;
 use larder_core::backup::RESTORING;
 
 use crate::cli::DataPlace;
-use crate::config::{self, Environment, Source};
+use crate::config::{self, Config, Environment, Source};
 
 /// The data directory that is meant: the one that is named, or the one that a start would use.
 ///
@@ -23,6 +23,24 @@ pub(crate) fn root(
     }
     let source = Source::choose(place.config.as_deref(), None, environment, may_use_system_directory)?;
     Ok(std::path::absolute(config::load(&source, environment)?.config.storage.root_directory)?)
+}
+
+/// The configuration that is meant, with its data directory.
+///
+/// # Errors
+/// As [`root`].
+pub(crate) fn config(
+    place: &DataPlace,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<Config, Box<dyn Error>> {
+    let source = Source::choose(
+        place.config.as_deref(),
+        place.data.as_deref(),
+        environment,
+        may_use_system_directory,
+    )?;
+    Ok(config::load(&source, environment)?.config)
 }
 
 /// Whether another process works on the directory.

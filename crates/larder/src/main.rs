@@ -20,6 +20,7 @@ mod data_place;
 mod progress;
 mod verify;
 mod backup;
+mod images;
 mod users;
 mod keys;
 mod healthcheck;
@@ -95,6 +96,14 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             backup::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::Restore(command) => backup::restore(&command, &mut std::io::stdout()),
+        Command::Import(command) => images::import(
+            &command,
+            environment,
+            may_use_system_directory,
+            &mut std::io::stdout(),
+            &mut std::io::stderr(),
+        ),
+        Command::Export(command) => images::export(&command, environment, may_use_system_directory),
         Command::Verify(command) => {
             verify::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
         }
