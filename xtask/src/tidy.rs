@@ -24,7 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("larder-notify", &["larder-oci", "larder-storage", "larder-core"]),
     ("larder-doctor", &["larder-oci"]),
     ("larder-certificates", &["larder-storage"]),
-    ("larder-server", &["larder-oci", "larder-core", "larder-auth", "larder-notify"]),
+    ("larder-server", &["larder-oci", "larder-core", "larder-auth", "larder-certificates", "larder-notify"]),
     (
         "larder",
         &[

@@ -19,11 +19,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 
-use crate::Validity;
 use crate::names::usable;
+use crate::{Certificate, Validity};
 
 /// Ten years: as long as a house keeps its machines. Nothing renews it.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(3650 * 86_400);
@@ -55,7 +55,9 @@ pub struct Provided {
     pub names: Vec<String>,
     /// From when to when that counts.
     pub validity: Validity,
-    /// Whether it has just been made.
+    /// From when to when the authority counts.
+    pub authority_validity: Validity,
+    /// Whether the server's certificate has just been made.
     pub is_new: bool,
 }
 
@@ -126,10 +128,10 @@ impl Authority {
         let mut names: Vec<String> = names.iter().filter(|name| usable(name)).cloned().collect();
         names.sort();
         names.dedup();
-        let found = read(&self.server())?.as_deref().and_then(Leaf::of_pem);
+        let found = read(&self.server())?.as_deref().and_then(Certificate::of_pem);
         let now = (self.now)();
-        let is_good = |leaf: &Leaf| {
-            leaf.signed_by == authority.key_identifier
+        let is_good = |leaf: &Certificate| {
+            leaf.signed_by.as_ref() == Some(&authority.key_identifier)
                 && !leaf.validity.is_renewal_due(now)
                 && names.iter().all(|name| leaf.names.contains(name))
         };
@@ -140,6 +142,7 @@ impl Authority {
         Ok(Provided {
             fingerprint: authority.fingerprint,
             authority: authority.pem,
+            authority_validity: authority.validity,
             names: leaf.names,
             validity: leaf.validity,
             is_new,
@@ -189,7 +192,12 @@ impl Authority {
         Signing::new(pem, key).ok_or(AuthorityError::Made(rcgen::Error::CouldNotParseCertificate))
     }
 
-    fn sign(&self, authority: &Signing, names: &[String], now: SystemTime) -> Result<Leaf, AuthorityError> {
+    fn sign(
+        &self,
+        authority: &Signing,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<Certificate, AuthorityError> {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "Larder");
@@ -203,7 +211,7 @@ impl Authority {
         let text = format!("{}{pem}", key.serialize_pem());
         replace_file(&self.server(), text.as_bytes(), Some(SECRET))
             .map_err(|source| failed("write", &self.server(), source))?;
-        Leaf::of_pem(&pem).ok_or(AuthorityError::Made(rcgen::Error::CouldNotParseCertificate))
+        Certificate::of_pem(&pem).ok_or(AuthorityError::Made(rcgen::Error::CouldNotParseCertificate))
     }
 
     /// How long to wait before it is worth a look whether the server's certificate is due.
@@ -238,42 +246,6 @@ impl Signing {
             pem,
         })
     }
-}
-
-/// What there is to know of a server's certificate.
-struct Leaf {
-    names: Vec<String>,
-    validity: Validity,
-    signed_by: Vec<u8>,
-}
-
-impl Leaf {
-    fn of_pem(pem: &str) -> Option<Leaf> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
-        let (_, parsed) = X509Certificate::from_der(&der).ok()?;
-        let signed_by =
-            parsed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::AuthorityKeyIdentifier(identifier) => {
-                    Some(identifier.key_identifier.as_ref()?.0.to_vec())
-                }
-                _ => None,
-            })?;
-        Some(Leaf { names: names(&parsed), validity: Validity::of(&parsed), signed_by })
-    }
-}
-
-/// The names and addresses that a certificate is for.
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
-            Ok(four) => Some(std::net::IpAddr::from(four).to_string()),
-            Err(_) => Some(std::net::IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
-        },
-        _ => None,
-    };
-    extension.value.general_names.iter().filter_map(name).collect()
 }
 
 fn fingerprint(der: &[u8]) -> String {

@@ -5,9 +5,13 @@
 //! them as it follows any certificate's.
 
 mod authority;
+mod certificate;
 mod names;
+mod trouble;
 mod validity;
 
 pub use authority::{Authority, AuthorityError, Provided};
+pub use certificate::Certificate;
 pub use names::{of_this_machine, usable};
+pub use trouble::{Keeper, Nearness, Trouble};
 pub use validity::Validity;

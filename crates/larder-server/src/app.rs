@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use larder_auth::Gate;
+use larder_certificates::Trouble;
 use larder_core::Registry;
 use larder_notify::Notifications;
 use larder_oci::ErrorCode;
@@ -27,6 +28,7 @@ use crate::problems::Problems;
 use crate::request::Call;
 use crate::respond::DOCKER_API_VERSION;
 use crate::setup::{OwnAuthority, SetupPage};
+use crate::tls::Tls;
 
 /// What answers requests: the registry, who may use it, and how it is presented.
 pub struct App {
@@ -80,6 +82,9 @@ pub struct Options {
     pub trusted_proxies: Vec<Network>,
 }
 
+/// Who knows what is wrong with certificates beside their end; asked for every report.
+pub type CertificateTroubles = Arc<dyn Fn() -> Vec<Trouble> + Send + Sync>;
+
 /// Who looks on while requests are answered.
 #[derive(Default)]
 pub struct Observers {
@@ -89,6 +94,10 @@ pub struct Observers {
     pub upstreams: Option<UpstreamReports>,
     /// Whether requests may be answered at all.
     pub health: Option<Arc<Health>>,
+    /// What is shown to TLS clients.
+    pub tls: Option<Tls>,
+    /// Who knows what else is wrong with certificates.
+    pub certificate_troubles: Option<CertificateTroubles>,
     /// The registry's own authority, for clients to trust.
     pub authority: Option<OwnAuthority>,
 }

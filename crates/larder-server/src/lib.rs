@@ -37,13 +37,14 @@ mod metrics;
 mod health;
 mod debug;
 mod problems;
+mod standing;
 mod setup;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 
 pub use access_log::AccessLog;
-pub use app::{App, Observers, Options};
+pub use app::{App, CertificateTroubles, Observers, Options};
 pub use audit::{Audit, AuditTrail};
 pub use cache::{AccountReport, UpstreamReport, UpstreamReports, UrlReport};
 pub use control::ask_running;

@@ -14,9 +14,11 @@ use http::{Method, StatusCode};
 use crate::cache::UpstreamReports;
 use crate::route::Route;
 use cache::CacheNumbers;
+use certificates::CertificateNumbers;
 use histogram::Histogram;
 
 mod cache;
+mod certificates;
 mod histogram;
 mod process;
 mod text;
@@ -50,6 +52,7 @@ pub struct Metrics {
     connections_refused: AtomicU64,
     version: &'static str,
     cache: OnceLock<CacheNumbers>,
+    certificates: OnceLock<CertificateNumbers>,
 }
 
 struct OfHandler {
@@ -83,6 +86,7 @@ impl Metrics {
             connections_refused: AtomicU64::new(0),
             version,
             cache: OnceLock::new(),
+            certificates: OnceLock::new(),
         }
     }
 
@@ -90,6 +94,12 @@ impl Metrics {
     pub fn show_cache(&self, registry: larder_core::Registry, upstreams: UpstreamReports) {
         // A second call would mean a second registry in the process.
         let _ = self.cache.set(CacheNumbers { registry, upstreams });
+    }
+
+    /// Shows when the certificate ends, too. Counts once.
+    pub fn show_certificate(&self, tls: crate::tls::Tls) {
+        // A second call would mean a second certificate in the process.
+        let _ = self.certificates.set(CertificateNumbers(tls));
     }
 
     /// A request to this route begins. Those that are no registry requests are not counted, as in

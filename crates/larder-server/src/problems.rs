@@ -256,7 +256,11 @@ impl Call {
     /// `GET /api/v1/problems`
     pub(crate) async fn problems(&self) -> Answer {
         self.may_administer().await?;
-        Ok(respond::json(StatusCode::OK, &self.app.problems.to_json()))
+        let mut told = self.app.problems.to_json();
+        if let Some(problems) = told.get_mut("problems").and_then(Value::as_array_mut) {
+            problems.splice(0..0, self.app.standing_problems(SystemTime::now()));
+        }
+        Ok(respond::json(StatusCode::OK, &told))
     }
 
     /// `GET /api/v1/clients`

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use larder_certificates::Keeper;
 use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
@@ -8,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 
 mod client_name;
+mod expiry;
 mod live;
 mod suites;
 
@@ -23,6 +25,8 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// Who renews it.
+    pub keeper: Keeper,
     /// Whose certificates clients may or must show.
     pub clients: Option<ClientCertificates>,
     /// Whether TLS 1.2 is refused.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use larder_certificates::{Authority, AuthorityError, Provided, of_this_machine};
+use larder_certificates::{Authority, AuthorityError, Keeper, Provided, Trouble, Validity, of_this_machine};
 use larder_server::{ClientCertificates, OwnAuthority, Tls, TlsFiles};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,8 @@ pub(crate) struct OwnCertificate {
     names: Mutex<Vec<String>>,
     renamed: Notify,
     offered: OwnAuthority,
+    /// From when to when the authority counts, which nothing renews.
+    authority_validity: Validity,
 }
 
 /// The authority of this configuration's data directory, made or not.
@@ -43,16 +45,17 @@ pub(crate) fn tls_files(tls: &config::Tls, config: &Config) -> TlsFiles {
         },
         known_by: tls.client_name,
     });
-    let (certificate, key) = match &tls.source {
-        CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone()),
+    let (certificate, key, keeper) = match &tls.source {
+        CertificateSource::Files { certificate, key } => (certificate.clone(), key.clone(), Keeper::Operator),
         CertificateSource::Own { .. } => {
             let both = own_authority(config).server();
-            (both.clone(), both)
+            (both.clone(), both, Keeper::OwnAuthority)
         }
     };
     TlsFiles {
         certificate,
         key,
+        keeper,
         clients,
         only_tls13: tls.minimum_tls == MinimumTls::Tls13,
         cipher_suites: tls.cipher_suites.clone(),
@@ -74,14 +77,23 @@ impl OwnCertificate {
             sha256 = provided.fingerprint,
             "clients have to trust this registry's own authority, once; the page /setup says how, for each"
         );
+        let authority_validity = provided.authority_validity;
         let offered = OwnAuthority { certificate: provided.authority, fingerprint: provided.fingerprint };
         let (names, renamed) = (Mutex::new(names), Notify::new());
-        Ok(Some(Arc::new(OwnCertificate { authority, names, renamed, offered })))
+        Ok(Some(Arc::new(OwnCertificate { authority, names, renamed, offered, authority_validity })))
     }
 
     /// Whom clients have to trust.
     pub(crate) fn authority(&self) -> OwnAuthority {
         self.offered.clone()
+    }
+
+    /// Whether the authority itself is near its end.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let names = ["this registry's own authority".to_owned()];
+        let fix = "remove larder/tls/ca.crt and ca.key from the data directory and start again: there will be a new authority, which every \
+                   client has to trust anew";
+        self.authority_validity.trouble(Keeper::Operator, &names, fix, SystemTime::now())
     }
 
     /// Takes up what a changed configuration calls this registry.

@@ -60,7 +60,10 @@ fn problems(answer: &Value, out: &mut impl Write) -> io::Result<bool> {
             out,
             "{}  {}{about}: {}{times}",
             text(problem, "last"),
-            text(problem, "client"),
+            match text(problem, "client") {
+                "" => "this registry",
+                client => client,
+            },
             text(problem, "reason")
         )?;
         writeln!(out, "          hop   {}", text(problem, "hop"))?;
@@ -104,6 +107,16 @@ mod tests {
         assert_eq!(
             text,
             "2026-01-02T03:04:05Z  10.0.0.7 (bob, team/app): wrong password for user \"bob\", 3 times\n          hop   client\n          fix   docker login\n"
+        );
+        let standing = serde_json::json!({"problems": [{
+            "client": null, "reason": "it ends", "hop": "registry", "fix": "renew", "last": "2026-01-02T03:04:05Z", "count": 1,
+        }]});
+        let mut out = Vec::new();
+        assert!(problems(&standing, &mut out).expect("written"));
+        assert!(
+            String::from_utf8(out)
+                .expect("text")
+                .starts_with("2026-01-02T03:04:05Z  this registry: it ends\n")
         );
         let mut out = Vec::new();
         assert!(!problems(&serde_json::json!({"problems": []}), &mut out).expect("written"));

@@ -11,8 +11,8 @@ use larder_auth::{AuthMode, Clock, ExternalTokens, Gate, Mode, Passwords, Policy
 use larder_core::{Registry, Settings, UploadPurging, VerifySchedule};
 use larder_notify::Notifications;
 use larder_server::{
-    AccessLog, App, Audit, BoundServer, Check, Debug, DebugServer, Health, Metrics, Observers, Options,
-    Subject, Tls,
+    AccessLog, App, Audit, BoundServer, CertificateTroubles, Check, Debug, DebugServer, Health, Metrics,
+    Observers, Options, Subject, Tls,
 };
 use larder_storage::{Disk, LogRotation};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -132,10 +132,17 @@ async fn run(
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
         upstreams: Some(remotes.reports()),
         health: Some(Arc::clone(&health)),
+        tls: tls.clone(),
+        certificate_troubles: own_certificate
+            .clone()
+            .map(|own| -> CertificateTroubles { Arc::new(move || own.trouble().into_iter().collect()) }),
         authority: own_certificate.as_ref().map(|own| own.authority()),
     };
     if let Some((_, metrics)) = &metrics {
         metrics.show_cache(registry.clone(), remotes.reports());
+        if let Some(tls) = &tls {
+            metrics.show_certificate(tls.clone());
+        }
     }
     let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
     let app = Arc::new(app.observed_by(observers));

@@ -26,6 +26,9 @@ impl Metrics {
         if let Some(cache) = self.cache.get() {
             registry.register_collector(Box::new(cache.clone()));
         }
+        if let Some(certificates) = self.certificates.get() {
+            registry.register_collector(Box::new(certificates.clone()));
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)

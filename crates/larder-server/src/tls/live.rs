@@ -6,9 +6,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use larder_auth::FileStamp;
+use larder_certificates::{Certificate, Nearness};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -33,11 +36,15 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct SetUp {
     config: Arc<ServerConfig>,
+    /// What there is to know of the certificate.
+    pub(super) shown: Option<Arc<Certificate>>,
     known_by: Option<CertificateName>,
 }
 
-struct Watched {
-    files: TlsFiles,
+pub(super) struct Watched {
+    pub(super) files: TlsFiles,
+    /// How near the certificate's end was when the log said so last.
+    pub(super) noticed: Nearness,
     /// The files as they were when they were last understood or refused.
     judged: Stamps,
     /// As they were at the last look.
@@ -52,8 +59,11 @@ impl Tls {
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         let stamps = stamps(&files);
         let set_up = RwLock::new(SetUp::load(&files)?);
-        let watched = Mutex::new(Watched { files, judged: stamps.clone(), seen: stamps });
-        Ok(Tls { inner: Arc::new(Inner { set_up, watched }) })
+        let noticed = Nearness::Far;
+        let watched = Mutex::new(Watched { files, noticed, judged: stamps.clone(), seen: stamps });
+        let tls = Tls { inner: Arc::new(Inner { set_up, watched }) };
+        tls.notice(&mut tls.watched(), SystemTime::now());
+        Ok(tls)
     }
 
     /// Looks at the files every few seconds until `stop` is cancelled.
@@ -76,6 +86,7 @@ impl Tls {
             self.take_up(&mut watched, found.clone());
         }
         watched.seen = found;
+        self.notice(&mut watched, SystemTime::now());
     }
 
     /// Reads the files now, changed or not; or other ones, if the operator has named others. Tells
@@ -113,6 +124,7 @@ impl Tls {
         match SetUp::load(&watched.files) {
             Ok(set_up) => {
                 *self.inner.set_up.write().unwrap_or_else(PoisonError::into_inner) = set_up;
+                watched.noticed = Nearness::Far;
                 tracing::info!(
                     certificate = %watched.files.certificate.display(), "the TLS certificate was read again"
                 );
@@ -129,7 +141,7 @@ impl Tls {
         }
     }
 
-    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
+    pub(super) fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
         self.inner.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,7 +149,9 @@ impl Tls {
 impl SetUp {
     fn load(files: &TlsFiles) -> Result<SetUp, TlsError> {
         let known_by = files.clients.as_ref().and_then(|clients| clients.known_by);
-        Ok(SetUp { config: files.load()?, known_by })
+        let shown = CertificateDer::from_pem_file(&files.certificate).ok();
+        let shown = shown.and_then(|der| Certificate::of_der(&der)).map(Arc::new);
+        Ok(SetUp { config: files.load()?, shown, known_by })
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {

@@ -84,6 +84,27 @@ async fn a_tls_hello_to_the_plain_port_is_a_problem() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_registry_itself_stands_first_among_the_problems() {
+    let trouble = larder_certificates::Trouble {
+        kind: "certificate-ends",
+        reason: "it ends".to_owned(),
+        fix: "renew it".to_owned(),
+        since: std::time::SystemTime::UNIX_EPOCH,
+    };
+    let observers = larder_server::Observers {
+        certificate_troubles: Some(std::sync::Arc::new(move || vec![trouble.clone()])),
+        ..larder_server::Observers::default()
+    };
+    let server = Setup { observers, ..Setup::default() }.start().await;
+    assert_eq!(server.ask(get("/v2/nobody/manifests/here")).await.status, 404);
+    let told = server.ask(get("/api/v1/problems")).await.json();
+    let (first, second) = (&told["problems"][0], &told["problems"][1]);
+    assert_eq!((&first["kind"], &first["fix"]), (&"certificate-ends".into(), &"renew it".into()), "{told}");
+    assert_eq!((&first["hop"], &first["first"]), (&"registry".into(), &"1970-01-01T00:00:00Z".into()));
+    assert!(first["client"].is_null() && second["kind"] == "not-there", "{told}");
+}
+
+#[tokio::test]
 async fn setup_is_text_for_programs_and_html_for_browsers() {
     let page = |reached: &Reached| format!("for {}\n== <docker>\n{{}}\n", reached.url);
     let options =

@@ -233,6 +233,7 @@ pub(crate) fn certificate(directory: &Path) -> TlsFiles {
     let files = TlsFiles {
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
+        keeper: larder_certificates::Keeper::Operator,
         clients: None,
         only_tls13: false,
         cipher_suites: Vec::new(),

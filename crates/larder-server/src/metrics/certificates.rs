@@ -1,0 +1,45 @@
+//! When the certificate ends, for the same page.
+
+use std::fmt::{self, Error};
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+
+use crate::tls::Tls;
+
+/// The certificate that is shown.
+#[derive(Clone)]
+pub(crate) struct CertificateNumbers(pub(crate) Tls);
+
+impl fmt::Debug for CertificateNumbers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CertificateNumbers")
+    }
+}
+
+impl Collector for CertificateNumbers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Some(shown) = self.0.shown() else { return Ok(()) };
+        let seconds = |time: SystemTime| {
+            let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            i64::try_from(seconds).unwrap_or(i64::MAX)
+        };
+        for (name, help, time) in [
+            (
+                "larder_certificate_not_before_timestamp_seconds",
+                "From when on the certificate counts",
+                shown.validity.begin,
+            ),
+            (
+                "larder_certificate_not_after_timestamp_seconds",
+                "When the certificate ends",
+                shown.validity.end,
+            ),
+        ] {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&seconds(time))?;
+        }
+        Ok(())
+    }
+}
