@@ -19,6 +19,7 @@ mod placing;
 mod fills;
 mod flights;
 mod growing;
+mod heal;
 mod intake;
 mod manifests;
 mod pace;
@@ -76,6 +77,8 @@ pub(crate) struct Cache {
     statuses: Flights<usize, stock::StatusAnswer>,
     /// Held by whoever makes room on a full disk: two would evict twice what is needed.
     making_room: tokio::sync::Mutex<()>,
+    /// Held by whoever fetches again what was damaged.
+    healing: tokio::sync::Mutex<()>,
     pub(crate) counters: Arc<Counters>,
     tasks: TaskTracker,
     stop: CancellationToken,

@@ -60,6 +60,6 @@ pub use upstreams::{
     Freshness, FreshnessRule, TagPattern, UpstreamPlace, UpstreamRepository, UpstreamSettings, Upstreams,
 };
 pub use verify::{
-    BrokenFound, ContentLost, DamagedBlob, FaultFound, LackFound, OfflinePass, PASS_FILE, Pass, Place,
-    REQUEST_FILE, Stage, VerifyCounters, VerifyReport, VerifySchedule,
+    BrokenFound, DamagedBlob, FaultFound, LackFound, OfflinePass, PASS_FILE, Pass, Place, REQUEST_FILE,
+    Stage, VerifyCounters, VerifyReport, VerifySchedule,
 };

@@ -12,7 +12,7 @@ mod offline;
 mod pass;
 mod report;
 
-pub use background::{ContentLost, VerifyCounters, VerifySchedule};
+pub use background::{VerifyCounters, VerifySchedule};
 pub use offline::OfflinePass;
 pub use pass::{Pass, Place, Stage};
 pub use report::{BrokenFound, DamagedBlob, FaultFound, LackFound, VerifyReport};

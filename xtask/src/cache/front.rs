@@ -43,6 +43,10 @@ pub(super) enum Fault {
     Token { realm: String, token: String },
     /// Answers each request with this token: a token service.
     TokenService(String),
+    /// As `Token`, and each token is good for one request; so many were let through.
+    ExpiringToken { realm: String, used: Arc<AtomicU64> },
+    /// Its token service.
+    ExpiringTokenService(Arc<AtomicU64>),
 }
 
 /// A request that came.
@@ -178,6 +182,20 @@ impl State {
                 let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"upstream\"");
                 return answer(client, &seen, 401, &[("WWW-Authenticate".into(), challenge)], b"");
             }
+            Fault::ExpiringToken { realm, used } => {
+                let good = format!("Bearer {}", token_after(used.load(Ordering::SeqCst)));
+                if seen.header("authorization") != Some(&good) {
+                    let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"upstream\"");
+                    return answer(client, &seen, 401, &[("WWW-Authenticate".into(), challenge)], b"");
+                }
+                used.fetch_add(1, Ordering::SeqCst);
+            }
+            Fault::ExpiringTokenService(used) => {
+                let token = token_after(used.load(Ordering::SeqCst));
+                // What it says of the time is wrong.
+                let body = format!("{{\"token\":\"{token}\",\"expires_in\":300}}");
+                return answer(client, &seen, 200, &[], body.as_bytes());
+            }
             Fault::TokenService(token) => {
                 let body = format!("{{\"token\":\"{token}\",\"expires_in\":300}}");
                 return answer(client, &seen, 200, &[], body.as_bytes());
@@ -254,6 +272,10 @@ impl State {
             _ => false,
         }
     }
+}
+
+fn token_after(used: u64) -> String {
+    format!("token-{used}")
 }
 
 type Request = (String, String, Vec<(String, String)>);

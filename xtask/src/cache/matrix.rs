@@ -60,6 +60,10 @@ fn rows() -> Vec<Row> {
             blob: Some(&[200]),
             ..Row::new("is cut always", Fault::Cut { after: 40_000, times: u64::MAX }, &[200])
         },
+        Row {
+            blob: None,
+            ..Row::new("is cut after every 50 bytes", Fault::Cut { after: 50, times: u64::MAX }, &[502])
+        },
         Row { blob: None, is_answer: true, ..Row::new("sends other bytes", Fault::Corrupt, &[502]) },
         Row { blob: None, is_answer: true, ..Row::new("sends too few bytes", Fault::Short, &[502]) },
     ]

@@ -1,16 +1,25 @@
 //! The seams of an upstream: blobs on another host, tokens from a third, and a cache that lives without it.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use super::front::{Fault, Front};
 use super::{Cache, Origin, blob_path, pull_manifest};
+use crate::dist;
 use crate::failure::{Context, Result, fail, same};
-use crate::image::Image;
+use crate::image::{Image, check_digest};
 use crate::places::Ring;
+use crate::process::Run;
 use crate::registry::{Registry, Walked};
 use crate::report::Report;
 use crate::server::Program;
 
 const REPOSITORY: &str = "library/seams";
 const TOKEN: &str = "a-token-of-the-upstream";
+/// How long a damaged copy may take to be there again after it was found.
+const HEALS_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) fn cases(report: &mut Report, ring: &Ring, origin: &Origin) -> Result {
     let image = Image::index(3000, &["amd64", "arm64"], &[50_000]);
@@ -18,6 +27,8 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, origin: &Origin) -> Result
     report.case("larder", "blobs from a CDN, which sees no credentials", || cdn(ring, origin, &image));
     report.case("larder", "a pushed tag is never overwritten", || pushed(ring, origin));
     report.case("larder", "an image whose upstream is gone, after a restart", || gone(ring, origin, &image));
+    report.case("larder", "tokens that expire before their time", || expired(ring, origin, &image));
+    report.case("larder", "a damaged copy comes back from the upstream", || damaged(ring, origin, &image));
     report.case("larder", "a tag that moved upstream moves here", || moved(ring, origin));
     Ok(())
 }
@@ -46,6 +57,71 @@ fn cdn(ring: &Ring, origin: &Origin, image: &Image) -> Result {
     }
     // One repository, one scope: one token serves all of its requests.
     same("the tokens asked for", &tokens.len(), &1)
+}
+
+/// Each token is good for one request, whatever its service says: each further request is refused once, in the middle of a
+/// layer too, and no client sees that.
+fn expired(ring: &Ring, origin: &Origin, image: &Image) -> Result {
+    let (realm, front) = (origin.front()?, origin.front()?);
+    let guarded = Front::before(&front.host)?;
+    let used = Arc::new(AtomicU64::new(0));
+    realm.set(Fault::ExpiringTokenService(Arc::clone(&used)));
+    guarded.set(Fault::ExpiringToken { realm: realm.host.clone(), used: Arc::clone(&used) });
+    let cache = Cache::with_hosts(ring, Program::Larder, "seams-expired", &guarded, &[&realm])?;
+    let server = cache.start()?;
+    Registry::new(server.http()).walk(REPOSITORY, "one", &mut Walked::default())?;
+    let layer = image.for_this_machine().blobs.last().context("a layer")?;
+    let large = Image::single(3001, "amd64", &[200_000]);
+    origin.push(REPOSITORY, "large", &large)?;
+    pull_manifest(&server.http(), REPOSITORY, "large")?;
+    front.set(Fault::Cut { after: 40_000, times: 1 });
+    let large = large.blobs.last().context("a large layer")?;
+    for blob in [large, layer] {
+        let pulled = server.http().get(&blob_path(REPOSITORY, &blob.digest), &[])?;
+        same("the status", &pulled.status, &200)?;
+        check_digest(&blob.digest, &pulled.body)?;
+    }
+    let parts =
+        front.take_seen().iter().filter(|seen| seen.is("GET", &blob_path(REPOSITORY, &large.digest))).count();
+    same("the requests for the layer that was cut", &parts, &2)?;
+    let refused = guarded.take_seen().len() as u64 - used.load(Ordering::SeqCst);
+    let tokens = realm.take_seen().len() as u64;
+    // The first request has no token at all; then each token is refused once and replaced once.
+    same("the tokens that were asked for", &tokens, &used.load(Ordering::SeqCst))?;
+    same("the requests that were refused", &refused, &tokens)
+}
+
+/// A bit of a layer flips on the disk; a look at everything finds it.
+fn damaged(ring: &Ring, origin: &Origin, image: &Image) -> Result {
+    let mut front = origin.front()?;
+    let cache = Cache::of(ring, Program::Larder, "seams-damaged", &front)?;
+    let server = cache.start()?;
+    Registry::new(server.http()).walk(REPOSITORY, "one", &mut Walked::default())?;
+    let layer = image.for_this_machine().blobs.last().context("a layer")?;
+    let hex = layer.digest.split_once(':').context("a digest")?.1;
+    let path = cache.data.join("docker/registry/v2/blobs/sha256").join(hex.get(..2).context("a digest")?);
+    let path = path.join(hex).join("data");
+    let mut bytes = fs::read(&path)?;
+    bytes.iter_mut().skip(20_000).take(1).for_each(|byte| *byte ^= 1);
+    fs::write(&path, bytes)?;
+    front.take_seen();
+    let verify = Run::new(dist::release()?).args(["verify", "--repair", "--data"]).arg(&cache.data);
+    let said = verify.output()?.all();
+    if !said.contains(hex) {
+        fail!("verify doesn't name the damaged layer: {said}");
+    }
+    let begun = Instant::now();
+    while fs::read(&path).ok().as_deref() != Some(&layer.bytes) {
+        if begun.elapsed() > HEALS_WITHIN {
+            fail!("the layer isn't there again: {}", server.daemon.last_words());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    same("the requests at the upstream", &front.take_seen().len(), &1)?;
+    front.unplug();
+    let pulled = server.http().get(&blob_path(REPOSITORY, &layer.digest), &[])?;
+    same("the status", &pulled.status, &200)?;
+    check_digest(&layer.digest, &pulled.body)
 }
 
 fn pushed(ring: &Ring, origin: &Origin) -> Result {

@@ -129,7 +129,7 @@ impl Registry {
     }
 
     /// The blob's fill, begun if need be. `None` if this repository's upstream doesn't hold the blob.
-    async fn join_fill(
+    pub(super) async fn join_fill(
         &self,
         source: &UpstreamRepository,
         repository: &RepoName,

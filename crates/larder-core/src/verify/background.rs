@@ -3,10 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use larder_oci::{Digest, RepoName};
+use larder_oci::RepoName;
 use tokio_util::sync::CancellationToken;
 
 use super::pass::{Pass, Place, Stage};
@@ -39,12 +38,6 @@ pub struct VerifySchedule {
     pub most_per_second: u64,
 }
 
-/// Told when content has gone from the store because it was damaged: who can fetch it again, may.
-pub trait ContentLost: Send + Sync {
-    /// This content is gone; these repositories held it. Called on a thread that may block for a moment.
-    fn content_lost(&self, digest: &Digest, held_by: &[RepoName]);
-}
-
 /// What was looked at and found since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyCounters {
@@ -71,7 +64,6 @@ pub(crate) struct Verification {
     faults: AtomicU64,
     mended: AtomicU64,
     passes: AtomicU64,
-    listener: RwLock<Option<Arc<dyn ContentLost>>>,
 }
 
 /// Where the passes of a running registry are.
@@ -148,7 +140,7 @@ impl Registry {
             .await;
         let failure = match stepped {
             Ok((pass, stage)) => {
-                let found_something = self.tell(seen, &pass.report).await;
+                let found_something = self.tell(seen, &pass.report);
                 let is_through = pass.finished.is_some();
                 if is_through {
                     self.tell_of_the_end(&pass);
@@ -168,12 +160,6 @@ impl Registry {
             log("what is stored can't be looked at; it is tried again in a minute", &error);
             rounds.not_before = Instant::now() + AFTER_A_FAILURE;
         }
-    }
-
-    /// Whom to tell of content that was lost, from here on.
-    pub fn on_lost_content(&self, listener: Arc<dyn ContentLost>) {
-        let mut kept = self.inner.verification.listener.write().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(listener);
     }
 
     /// What was looked at and found since the start.
@@ -216,8 +202,8 @@ impl Registry {
         }
     }
 
-    /// Counts and logs what is new in a report, and tells the listener. Whether there was anything.
-    async fn tell(&self, seen: Seen, after: &VerifyReport) -> bool {
+    /// Counts and logs what is new in a report, and has fetched again what upstreams have. Whether there was anything.
+    fn tell(&self, seen: Seen, after: &VerifyReport) -> bool {
         let verification = &self.inner.verification;
         let add = |counter: &AtomicU64, more: usize| counter.fetch_add(more as u64, Ordering::Relaxed);
         verification.blobs.fetch_add(after.blobs - seen.blobs, Ordering::Relaxed);
@@ -233,7 +219,7 @@ impl Registry {
             tracing::error!(
                 digest = %blob.digest, repositories = repositories.join(", "),
                 moved_to = blob.moved_to.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-                "a blob is damaged and not served any more: {}; push it again to mend it", blob.problem
+                "a blob is damaged and not served any more: {}; what was pushed, push again to mend it; what was fetched is fetched again", blob.problem
             );
         }
         for fault in faults {
@@ -246,16 +232,8 @@ impl Registry {
                 "an image can't be pulled whole: {}", image.names()
             );
         }
-        let listener = verification.listener.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(listener) = listener {
-            let lost: Vec<_> = damaged.iter().filter(|blob| blob.moved_to.is_some()).cloned().collect();
-            let told = self.blocking(move |_| {
-                lost.iter().for_each(|blob| listener.content_lost(&blob.digest, &blob.repositories));
-                Ok(())
-            });
-            if let Err(error) = told.await {
-                log("nobody could be told of lost content", &error);
-            }
+        for blob in damaged.iter().filter(|blob| blob.moved_to.is_some()) {
+            self.fetch_again(blob.digest, &blob.repositories);
         }
         !(damaged.is_empty() && faults.is_empty() && broken.is_empty())
     }

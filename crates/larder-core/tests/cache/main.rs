@@ -16,6 +16,8 @@ mod fills;
 #[cfg(test)]
 mod freshness;
 #[cfg(test)]
+mod heal;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod origin;
