@@ -10,6 +10,7 @@
 //!   that the store holds some content for another repository gives nobody a right to it.
 
 mod accessed;
+mod ahead;
 mod adopt;
 mod blobs;
 mod counters;
@@ -38,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use accessed::Accessed;
+use ahead::Ahead;
+pub use ahead::{WarmEntry, WarmJob, WarmState};
 pub use counters::CacheCounts;
 pub(crate) use counters::Counters;
 pub use evict::{CacheLimits, Evicted, Keep, KeptImages, WhyEvicted};
@@ -50,7 +53,7 @@ pub use pace::DEFAULT_BACKGROUND_BANDWIDTH;
 use remembered::Remembered;
 pub use stock::{CacheStatus, CacheStock, Candidate};
 pub use tags::{ServedCopy, WhyCopy};
-pub use warm::{Platform, WarmProgress};
+pub use warm::{NoImage, NoPlatform, Platform, WarmError, WarmImage, WarmProgress, parse_image};
 
 use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
@@ -74,6 +77,7 @@ pub(crate) struct Cache {
     background: Background,
     evicted: Mutex<VecDeque<Evicted>>,
     stock: Mutex<Option<CacheStock>>,
+    ahead: Ahead,
     statuses: Flights<usize, stock::StatusAnswer>,
     /// Held by whoever makes room on a full disk: two would evict twice what is needed.
     making_room: tokio::sync::Mutex<()>,

@@ -36,8 +36,9 @@ mod error;
 
 pub use cache::{
     Arrived, ArrivedFuture, CacheCounts, CacheLimits, CacheStatus, CacheStock, Candidate,
-    DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, Platform, ServedCopy, WarmProgress,
-    WhyCopy, WhyEvicted,
+    DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, NoImage, NoPlatform, Platform,
+    ServedCopy, WarmEntry, WarmError, WarmImage, WarmJob, WarmProgress, WarmState, WhyCopy, WhyEvicted,
+    parse_image,
 };
 pub use collect::{
     Collected, Collection, HistoryEntry, Plan, Planning, Removed, Rewinding, Rewound, Run, Undone,

@@ -37,7 +37,8 @@ impl Registry {
             self.purge_uploads_regularly(&stop),
             self.collect_regularly(&stop),
             self.forget_abandoned_fills_regularly(&stop),
-            self.evict_regularly(&stop)
+            self.evict_regularly(&stop),
+            self.warm_regularly(&stop)
         );
     }
 

@@ -119,6 +119,19 @@ impl Upstreams {
         &self.places
     }
 
+    /// The name that an image has here which people call by this one: `nginx` and `docker.io/nginx` are
+    /// `docker.io/library/nginx`. `None` if no upstream stands behind it.
+    pub fn name_here(&self, name: &RepoName) -> Option<RepoName> {
+        let place = self.places.iter().filter(|place| place.name_below(name).is_some());
+        if let Some(place) = place.max_by_key(|place| place.prefix_length()) {
+            return place.whole_name(place.name_below(name)?);
+        }
+        let hub = self.places.iter().find(|place| place.has_library)?;
+        // The first part is a registry's if it has a dot, as for docker.
+        let is_elsewhere = name.as_str().split_once('/').is_some_and(|(registry, _)| registry.contains('.'));
+        if is_elsewhere { None } else { hub.whole_name(name.as_str()) }
+    }
+
     /// Who is asked for what this repository lacks, if anybody is.
     pub fn of(&self, repository: &RepoName) -> Option<UpstreamRepository> {
         let fits = |place: &&UpstreamPlace| place.name_below(repository).is_some();
@@ -137,6 +150,13 @@ impl Upstreams {
 impl UpstreamPlace {
     fn prefix_length(&self) -> usize {
         self.prefix.as_ref().map_or(0, |prefix| prefix.as_str().len())
+    }
+
+    /// The whole name of an image that is called so below the prefix.
+    fn whole_name(&self, below: &str) -> Option<RepoName> {
+        let prefix = self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"));
+        let library = if self.has_library && !below.contains('/') { "library/" } else { "" };
+        format!("{prefix}{library}{below}").parse().ok()
     }
 
     /// The rest of a name behind the prefix.

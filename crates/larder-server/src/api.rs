@@ -1,4 +1,4 @@
-//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history. What it says of the cache is in `cache.rs`.
+//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history. What it says of the cache is in `cache.rs` and `warm.rs`.
 
 use http::{Method, Response, StatusCode};
 use larder_core::{Planning, Removed, Rewinding, Run};
@@ -21,6 +21,8 @@ impl Call {
             Api::History => self.history().await,
             Api::Cache => self.cache_status().await,
             Api::Maintenance => self.maintenance().await,
+            Api::Warm if self.parts.method == Method::POST => self.begin_warming().await,
+            Api::Warm => self.warming().await,
         }
     }
 

@@ -171,6 +171,7 @@ impl Subject {
             Route::Upload(name, _) => about(What::Step, name, None),
             Route::Api(Api::Gc) if *method == Method::POST => alone(What::Delete),
             Route::Api(Api::Maintenance) if *method == Method::PUT => alone(What::Delete),
+            Route::Api(Api::Warm) if *method == Method::POST => alone(What::Pull),
             Route::Api(Api::Undo) => Some(Subject {
                 what: What::Push,
                 repository: call.parameter("repository").and_then(|name| name.parse().ok()),

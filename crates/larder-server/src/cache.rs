@@ -160,7 +160,7 @@ fn gone(evicted: &Evicted, access: &CatalogAccess) -> Option<Value> {
     })
 }
 
-fn date(time: SystemTime) -> String {
+pub(crate) fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 

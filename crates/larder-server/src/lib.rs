@@ -20,6 +20,7 @@ mod cache;
 mod manifests;
 mod blobs;
 mod uploads;
+mod warm;
 mod discover;
 mod token;
 mod api;

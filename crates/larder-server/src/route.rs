@@ -62,6 +62,8 @@ pub(crate) enum Api {
     Cache,
     /// `maintenance`: whether changes may be made.
     Maintenance,
+    /// `cache/warm`: what is fetched ahead.
+    Warm,
 }
 
 /// Why a path means nothing here.
@@ -122,6 +124,7 @@ impl Route {
             "/api/v1/history" => Ok(Route::Api(Api::History)),
             "/api/v1/cache" => Ok(Route::Api(Api::Cache)),
             "/api/v1/maintenance" => Ok(Route::Api(Api::Maintenance)),
+            "/api/v1/cache/warm" => Ok(Route::Api(Api::Warm)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -203,7 +206,7 @@ impl Route {
             Route::Blob(..) => "DELETE, GET, HEAD",
             Route::Uploads(_) => "POST",
             Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
-            Route::Api(Api::Gc) => "GET, HEAD, POST",
+            Route::Api(Api::Gc | Api::Warm) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
             Route::Api(Api::Removals | Api::History | Api::Cache) => "GET, HEAD",
             Route::Api(Api::Maintenance) => "GET, HEAD, PUT",

@@ -1,4 +1,4 @@
-//! `larder cache status` and `larder warm`: what is asked of a running Larder about what it keeps of other registries.
+//! `larder cache status` and `larder cache warm`: what is asked of a running Larder about what it keeps of other registries.
 
 mod asked;
 mod platform;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use larder_upstream::{AccountSettings, BaseUrl, CredentialSource, Secret, Settings};
+use larder_upstream::BaseUrl;
 
 use crate::cli::ThisRegistry;
 use crate::config::Environment;
@@ -37,9 +37,11 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Fetch images from other registries before anybody asks for them.
+    Warm(Warm),
 }
 
-/// `larder warm`
+/// `larder cache warm`, and `larder warm`
 #[derive(Args, Debug, PartialEq, Eq)]
 pub(crate) struct Warm {
     /// Images as they are called at this Larder, such as docker.io/library/nginx:1; `nginx:1` means that one.
@@ -50,27 +52,10 @@ pub(crate) struct Warm {
     pub(crate) platform: Vec<Wanted>,
     /// Whom to ask.
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asked: AskedPlace,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// The Larder that is asked.
-#[derive(Args, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// Its address.
-    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
-    pub(crate) server: String,
-    /// Log in as this user.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) user: Option<String>,
-    /// Read the password from standard input; a line break at its end doesn't count.
-    #[arg(long, requires = "user")]
-    pub(crate) password_stdin: bool,
-    /// A file with an authority that is trusted beside the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
 }
 
 /// The Larder that is asked: one of this machine, or one that answers somewhere.
@@ -102,12 +87,17 @@ pub(crate) fn run(
         Command::Status { asked, next, json } => {
             status::run(&Asked::find(asked, environment, may_use_system_directory)?, *next, *json)
         }
+        Command::Warm(arguments) => warm(arguments, environment, may_use_system_directory),
     }
 }
 
 /// Runs `larder warm`.
-pub(crate) fn warm(arguments: &Warm) -> Result<ExitCode, Box<dyn Error>> {
-    warm::run(arguments)
+pub(crate) fn warm(
+    arguments: &Warm,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    warm::run(arguments, &Asked::find(&arguments.asked, environment, may_use_system_directory)?)
 }
 
 fn base_url(server: &str) -> Result<BaseUrl, Box<dyn Error>> {
@@ -126,27 +116,4 @@ fn password(user: Option<&str>, from_stdin: bool) -> Result<Option<String>, Box<
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-impl Server {
-    /// As a registry whose images can be pulled.
-    fn settings(&self) -> Result<Settings, Box<dyn Error>> {
-        let mut settings = Settings::new("larder", vec![base_url(&self.server)?]);
-        settings.ca_file.clone_from(&self.ca);
-        // A miss there takes as long as Larder waits for its upstream.
-        settings.answer_timeout = std::time::Duration::from_secs(60);
-        settings.stall_timeout = std::time::Duration::from_secs(120);
-        if let (Some(username), Some(password)) =
-            (self.user.clone(), password(self.user.as_deref(), self.password_stdin)?)
-        {
-            let source = CredentialSource::Password { username, password: Secret::from(password) };
-            settings.accounts = vec![AccountSettings { repositories: Vec::new(), hosts: Vec::new(), source }];
-        }
-        Ok(settings)
-    }
-}
-
-/// A runtime for one command.
-fn block_on<T>(work: impl Future<Output = Result<T, Box<dyn Error>>>) -> Result<T, Box<dyn Error>> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

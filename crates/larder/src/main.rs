@@ -111,7 +111,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             healthcheck::run(url.as_deref(), environment, may_use_system_directory)
         }
         Command::Cache(command) => cache::run(&command, environment, may_use_system_directory),
-        Command::Warm(arguments) => cache::warm(&arguments),
+        Command::Warm(arguments) => cache::warm(&arguments, environment, may_use_system_directory),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Init(arguments) => init::run(&arguments, &mut std::io::stdout()),
         Command::Status(arguments) => status::run(&arguments, &mut std::io::stdout()),

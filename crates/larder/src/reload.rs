@@ -180,6 +180,7 @@ impl Reloader {
         }
         self.handles.registry.set_cache_limits(upstreams::cache_limits(&new));
         self.handles.registry.set_background_bandwidth(new.cache.background_bandwidth);
+        self.handles.registry.set_warm_list(new.cache.warm.clone());
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
         self.handles.app.set_options(serve::options(

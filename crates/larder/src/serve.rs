@@ -111,6 +111,7 @@ async fn run(
     remotes.take_up(config, &registry)?;
     registry.set_cache_limits(upstreams::cache_limits(config));
     registry.set_background_bandwidth(config.cache.background_bandwidth);
+    registry.set_warm_list(config.cache.warm.clone());
     let own_certificate = OwnCertificate::open(config)?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, config))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;

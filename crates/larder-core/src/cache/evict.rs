@@ -173,7 +173,7 @@ impl Registry {
         }
     }
 
-    /// The bounds in force.
+    /// The bounds in force, with the pinned images of the warm list.
     pub fn cache_limits(&self) -> CacheLimits {
         self.inner.cache_limits()
     }
@@ -232,7 +232,9 @@ impl Registry {
 
 impl Inner {
     pub(super) fn cache_limits(&self) -> CacheLimits {
-        self.cache.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut limits = self.cache.limits.read().unwrap_or_else(PoisonError::into_inner).clone();
+        limits.keep.extend(self.pinned());
+        limits
     }
 
     pub(super) fn write_accesses(&self) -> Result<(), RegistryError> {

@@ -122,3 +122,24 @@ fn the_first_rule_that_fits_says_how_long_an_answer_counts() {
     assert_eq!(of("nginx", "latest"), Freshness::For(Duration::from_secs(60)));
     assert_eq!(of("nginx", "1.2.3"), Freshness::For(Duration::from_secs(24 * 3600)));
 }
+
+#[test]
+fn an_image_has_one_name_here_whatever_people_call_it() {
+    let beside =
+        Upstreams::new([place(Some("docker.io"), "hub", true), place(Some("ghcr.io"), "ghcr", false)]);
+    let owner = Upstreams::new([place(None, "hub", true), place(Some("ghcr.io"), "ghcr", false)]);
+    for (upstreams, name, here) in [
+        (&beside, "nginx", Some("docker.io/library/nginx")),
+        (&beside, "bitnami/redis", Some("docker.io/bitnami/redis")),
+        (&beside, "docker.io/nginx", Some("docker.io/library/nginx")),
+        (&beside, "docker.io/library/nginx", Some("docker.io/library/nginx")),
+        (&beside, "ghcr.io/owner/app", Some("ghcr.io/owner/app")),
+        (&beside, "quay.io/owner/app", None),
+        (&owner, "nginx", Some("library/nginx")),
+        (&owner, "ghcr.io/app", Some("ghcr.io/app")),
+        (&Upstreams::default(), "nginx", None),
+    ] {
+        let found = upstreams.name_here(&name.parse().unwrap());
+        assert_eq!(found.as_ref().map(RepoName::as_str), here, "{name}");
+    }
+}

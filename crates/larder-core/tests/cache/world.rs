@@ -153,7 +153,9 @@ impl World {
     }
 
     pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
-        for _ in 0..100_000 {
+        // By a clock that doesn't stand still; longer than anything takes on a loaded machine.
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < std::time::Duration::from_secs(60) {
             if holds() {
                 return;
             }

@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Asked {
     /// One that runs on this machine's data directory, through its socket there.
     Here(Box<Place>),
+    /// None runs on the data directory that was named.
+    Nobody(Box<Place>),
     /// One that answers at a URL.
     There {
         url: String,
@@ -36,9 +38,7 @@ impl Asked {
             let here = here.and_then(|place| Ok((place.ask("GET", "/healthz")?.is_some(), place)));
             match here {
                 Ok((true, place)) => return Ok(Asked::Here(Box::new(place))),
-                Ok((false, place)) if is_named => {
-                    return Err(format!("no Larder runs on {}", place.root.display()).into());
-                }
+                Ok((false, place)) if is_named => return Ok(Asked::Nobody(Box::new(place))),
                 Err(error) if is_named => return Err(error),
                 Ok(_) | Err(_) => {}
             }
@@ -63,6 +63,7 @@ impl Asked {
                 let answer = place.ask(method, target)?;
                 answer.ok_or_else(|| format!("the Larder on {} has stopped", place.root.display()).into())
             }
+            Asked::Nobody(place) => Err(format!("no Larder runs on {}", place.root.display()).into()),
             Asked::There { url, client, login, runtime } => {
                 let mut request = client.request(method.parse()?, format!("{url}{target}"));
                 if let Some((user, password)) = login {

@@ -1,161 +1,178 @@
-//! Pulls images through a running Larder and drops what comes, so that it has them.
+//! Has a running Larder fetch images ahead, and shows how far it is. Where none runs on the data directory that is named,
+//! the command fetches them into it itself.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::error::Error;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
-use larder_core::Upstream as _;
-use larder_oci::{Digest, Reference, RepoName};
-use larder_upstream::RemoteRegistry;
+use larder_core::{WarmImage, WarmProgress, WarmState, parse_image};
+use larder_oci::AdminAccess;
 use serde_json::{Value, json};
 
-use super::{Wanted, Warm, block_on, platform};
+use super::{Asked, Wanted, Warm};
+use crate::space::Place;
+use crate::upstreams::Remotes;
 
-/// Where an image is that names no registry.
-const HUB: &str = "docker.io";
+/// How often is asked how far it is.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
-/// What was fetched of one image.
-struct Warmed {
+/// How one image stands.
+struct Standing {
     image: String,
-    manifests: usize,
-    blobs: usize,
-    bytes: u64,
+    state: String,
+    reason: Option<String>,
+    far: WarmProgress,
 }
 
-pub(super) fn run(arguments: &Warm) -> Result<ExitCode, Box<dyn Error>> {
-    let mut wanted = arguments.platform.clone();
-    if wanted.is_empty() {
-        wanted.push(Wanted::of_this_machine());
-    }
-    let images: Vec<(RepoName, Reference)> =
-        arguments.images.iter().map(|image| parse(image)).collect::<Result<_, _>>()?;
-    let larder = RemoteRegistry::new(arguments.server.settings()?)?;
+pub(super) fn run(arguments: &Warm, asked: &Asked) -> Result<ExitCode, Box<dyn Error>> {
+    let images = arguments.images.iter().map(|image| read(image)).collect::<Result<Vec<_>, _>>()?;
+    let platforms = Wanted::platforms(&arguments.platform);
+    let images: Vec<WarmImage> = images
+        .into_iter()
+        .map(|(repository, reference)| WarmImage { repository, reference, platforms: platforms.clone() })
+        .collect();
+    let ended = match asked {
+        Asked::Nobody(place) => by_itself(place, images, arguments.json)?,
+        Asked::Here(_) | Asked::There { .. } => by_asking(asked, &images, arguments.json)?,
+    };
     let mut code = ExitCode::SUCCESS;
-    for (repository, reference) in images {
-        let name = format!("{repository}{}{reference}", separator(&reference));
-        match block_on(warm(&larder, &repository, &reference, &wanted, !arguments.json)) {
-            Ok(warmed) => print(&Warmed { image: name, ..warmed }, arguments.json),
-            Err(error) => {
-                code = ExitCode::FAILURE;
-                if arguments.json {
-                    println!("{}", json!({ "image": name, "error": error.to_string() }));
-                } else {
-                    eprintln!("{name}: {error}");
-                }
-            }
+    for standing in &ended {
+        if standing.reason.is_some() {
+            code = ExitCode::FAILURE;
         }
+        tell(standing, arguments.json);
     }
     Ok(code)
 }
 
-fn separator(reference: &Reference) -> char {
-    match reference {
-        Reference::Tag(_) => ':',
-        Reference::Digest(_) => '@',
-    }
+fn read(image: &str) -> Result<(larder_oci::RepoName, larder_oci::Reference), Box<dyn Error>> {
+    parse_image(image).map_err(|error| format!("{image:?} is no image: {error}").into())
 }
 
-/// An image's name as people write it. The first part is a registry's if it has a dot or a colon, as for docker.
-fn parse(image: &str) -> Result<(RepoName, Reference), Box<dyn Error>> {
-    let (name, reference) = match image.split_once('@') {
-        Some((name, digest)) => (name.split_once(':').map_or(name, |(name, _)| name), digest),
-        None => match image.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (name, tag),
-            _ => (image, "latest"),
+fn by_asking(asked: &Asked, images: &[WarmImage], as_json: bool) -> Result<Vec<Standing>, Box<dyn Error>> {
+    let platforms = images.first().map(|image| image.platforms.as_slice()).unwrap_or_default();
+    let mut target = "/api/v1/cache/warm?".to_owned();
+    // What stands in images' names and platforms stands in a query as it is.
+    images.iter().for_each(|image| target.push_str(&format!("image={image}&")));
+    platforms.iter().for_each(|platform| target.push_str(&format!("platform={platform}&")));
+    let begun = asked.ask("POST", target.trim_end_matches('&'))?;
+    let ids: Vec<u64> = begun
+        .get("jobs")
+        .and_then(Value::as_array)
+        .map(|ids| ids.iter().filter_map(Value::as_u64).collect())
+        .unwrap_or_default();
+    let query: Vec<String> = ids.iter().map(|id| format!("id={id}")).collect();
+    let target = format!("/api/v1/cache/warm?{}", query.join("&"));
+    until_over(as_json, || {
+        let answer = asked.ask("GET", &target)?;
+        let jobs = answer.get("jobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let found: HashMap<u64, Standing> =
+            jobs.iter().filter_map(|job| Some((job.get("id")?.as_u64()?, standing(job)))).collect();
+        in_order(&ids, found)
+    })
+}
+
+fn standing(job: &Value) -> Standing {
+    let text = |key: &str| job.get(key).and_then(Value::as_str);
+    let number = |key: &str| job.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let count = |key: &str| usize::try_from(number(key)).unwrap_or(usize::MAX);
+    Standing {
+        image: text("image").unwrap_or_default().to_owned(),
+        state: text("state").unwrap_or_default().to_owned(),
+        reason: text("reason").map(str::to_owned),
+        far: WarmProgress {
+            manifests: count("manifests"),
+            blobs: count("blobs"),
+            blobs_named: count("blobs_named"),
+            bytes_fetched: number("bytes_fetched"),
+            bytes_named: number("bytes_named"),
+            stale: text("stale").map(Into::into),
         },
-    };
-    let names_registry = name.split_once('/').is_some_and(|(first, _)| first.contains('.'));
-    let name = match (names_registry, name.contains('/')) {
-        (true, _) => name.to_owned(),
-        (false, true) => format!("{HUB}/{name}"),
-        (false, false) => format!("{HUB}/library/{name}"),
-    };
-    let refused = |error: &dyn Error| format!("{image:?} is no image: {error}");
-    Ok((name.parse().map_err(|error| refused(&error))?, reference.parse().map_err(|error| refused(&error))?))
+    }
 }
 
-/// Fetches an image, for these platforms if it is for several.
-async fn warm(
-    larder: &RemoteRegistry,
-    repository: &RepoName,
-    reference: &Reference,
-    wanted: &[Wanted],
-    tells: bool,
-) -> Result<Warmed, Box<dyn Error>> {
-    let mut warmed = Warmed { image: String::new(), manifests: 0, blobs: 0, bytes: 0 };
-    let (mut manifests, mut seen) = (vec![reference.clone()], BTreeSet::new());
-    let mut blobs = Vec::new();
-    while let Some(reference) = manifests.pop() {
-        let fetched = larder.manifest(repository, &reference).await?;
-        let fetched = fetched.ok_or_else(|| format!("{repository} has no manifest {reference}"))?;
-        warmed.manifests += 1;
-        let manifest: Value = serde_json::from_slice(&fetched.bytes)?;
-        if manifest.get("manifests").is_some() {
-            let children = platform::chosen(&manifest, wanted);
-            if children.is_empty() {
-                return Err("it has no image for this platform; see --platform".into());
+/// Fetches them into a data directory that no Larder has.
+fn by_itself(place: &Place, images: Vec<WarmImage>, as_json: bool) -> Result<Vec<Standing>, Box<dyn Error>> {
+    let (registry, access) = place.open()?;
+    Remotes::default().take_up(&place.config, &registry)?;
+    let _running = place.runtime.enter();
+    let mut ids = Vec::new();
+    for image in images {
+        let id = registry.begin_warming(&access, image)?;
+        ids.push(id.ok_or("too many images at once")?);
+    }
+    let ended = until_over(as_json, || in_order(&ids, jobs(&registry, &access)));
+    place.runtime.block_on(registry.stop_fetching());
+    ended
+}
+
+fn jobs(registry: &larder_core::Registry, access: &AdminAccess) -> HashMap<u64, Standing> {
+    let jobs = registry.warming(access).into_iter();
+    jobs.map(|job| {
+        let (state, reason) = match job.state {
+            WarmState::Waiting => ("waiting", None),
+            WarmState::Running => ("running", None),
+            WarmState::Done => ("done", None),
+            WarmState::Failed(reason) => ("failed", Some(reason.to_string())),
+        };
+        let (image, state) = (job.image.to_string(), state.to_owned());
+        (job.id, Standing { image, state, reason, far: job.progress })
+    })
+    .collect()
+}
+
+/// In the order in which they were asked for.
+fn in_order(ids: &[u64], mut found: HashMap<u64, Standing>) -> Result<Vec<Standing>, Box<dyn Error>> {
+    let all = ids.iter().map(|id| found.remove(id)).collect::<Option<Vec<_>>>();
+    all.ok_or_else(|| "Larder has forgotten what it was asked for: was it started again?".into())
+}
+
+/// Looks until each of them has ended, and shows on a terminal how far they are.
+fn until_over(
+    as_json: bool,
+    look: impl Fn() -> Result<Vec<Standing>, Box<dyn Error>>,
+) -> Result<Vec<Standing>, Box<dyn Error>> {
+    let shows = !as_json && std::io::stderr().is_terminal();
+    loop {
+        let standings = look()?;
+        let is_over = |standing: &&Standing| matches!(standing.state.as_str(), "done" | "failed");
+        let over = standings.iter().filter(is_over).count();
+        if shows {
+            let of = |count: fn(&Standing) -> usize| standings.iter().map(count).sum::<usize>();
+            let (blobs, named) = (of(|each| each.far.blobs), of(|each| each.far.blobs_named));
+            eprint!("\r\x1b[K{over} of {} images, {blobs} of {named} blobs", standings.len());
+        }
+        if over == standings.len() {
+            if shows {
+                eprint!("\r\x1b[K");
             }
-            manifests.extend(children.into_iter().map(Reference::Digest));
-            continue;
+            return Ok(standings);
         }
-        let layers = manifest.get("layers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        for blob in manifest.get("config").into_iter().chain(layers) {
-            let digest: Option<Digest> =
-                blob.get("digest").and_then(Value::as_str).and_then(|text| text.parse().ok());
-            let is_elsewhere =
-                blob.get("urls").and_then(Value::as_array).is_some_and(|urls| !urls.is_empty());
-            blobs.extend(digest.filter(|digest| !is_elsewhere && seen.insert(*digest)));
-        }
+        sleep(BETWEEN_LOOKS);
     }
-    let count = blobs.len();
-    for (number, digest) in (1..).zip(blobs) {
-        let stream = larder.blob(repository, &digest, 0).await?;
-        let mut stream = stream.ok_or_else(|| format!("{repository} has no blob {digest}"))?;
-        while let Some(piece) = stream.chunks.next().await? {
-            warmed.bytes += piece.len() as u64;
-        }
-        warmed.blobs += 1;
-        if tells {
-            eprintln!("{number}/{count} {digest}");
-        }
-    }
-    Ok(warmed)
 }
 
-fn print(warmed: &Warmed, as_json: bool) {
-    let Warmed { image, manifests, blobs, bytes } = warmed;
+fn tell(standing: &Standing, as_json: bool) {
+    let Standing { image, reason, far, .. } = standing;
     if as_json {
-        println!("{}", json!({ "image": image, "manifests": manifests, "blobs": blobs, "bytes": bytes }));
-    } else {
-        println!("{image}: {manifests} manifests, {blobs} blobs, {bytes} bytes are at hand");
+        let line = json!({
+            "image": image, "error": reason, "manifests": far.manifests, "blobs": far.blobs,
+            "blobs_named": far.blobs_named, "bytes": far.bytes_named, "bytes_fetched": far.bytes_fetched,
+            "stale": far.stale.as_deref(),
+        });
+        return println!("{line}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_read_as_people_write_them() {
-        for (image, repository, reference) in [
-            ("nginx", "docker.io/library/nginx", "latest"),
-            ("nginx:1.27", "docker.io/library/nginx", "1.27"),
-            ("bitnami/redis:7", "docker.io/bitnami/redis", "7"),
-            ("docker.io/library/nginx:1", "docker.io/library/nginx", "1"),
-            ("ghcr.io/owner/app", "ghcr.io/owner/app", "latest"),
-        ] {
-            let parsed = parse(image).unwrap();
-            assert_eq!(
-                (parsed.0.as_str(), parsed.1.to_string().as_str()),
-                (repository, reference),
-                "{image}"
-            );
-        }
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let (name, reference) = parse(&format!("nginx:1@{digest}")).unwrap();
-        assert_eq!((name.as_str(), reference.to_string()), ("docker.io/library/nginx", digest));
-        for wrong in ["Nginx", "nginx:-", "nginx@sha256:1", ""] {
-            assert!(parse(wrong).unwrap_err().to_string().contains("is no image"), "{wrong}");
-        }
+    if let Some(reason) = reason {
+        return eprintln!("{image}: {reason}");
+    }
+    println!(
+        "{image}: {} manifests, {} blobs, {} bytes are at hand; {} bytes were fetched",
+        far.manifests, far.blobs, far.bytes_named, far.bytes_fetched
+    );
+    if let Some(stale) = &far.stale {
+        eprintln!("{image}: this is the copy from before: {stale}");
     }
 }

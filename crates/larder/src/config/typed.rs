@@ -68,6 +68,8 @@ pub(crate) struct CacheBounds {
     pub(crate) keep: Vec<larder_core::Keep>,
     /// How many bytes come in a second of what no client waits for; zero for no bound.
     pub(crate) background_bandwidth: u64,
+    /// The images that are fetched ahead.
+    pub(crate) warm: Vec<larder_core::WarmEntry>,
 }
 
 /// `storage.maintenance.verify`

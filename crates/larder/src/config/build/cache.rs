@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
-use larder_core::{DEFAULT_BACKGROUND_BANDWIDTH, Keep, KeptImages};
+use larder_core::{DEFAULT_BACKGROUND_BANDWIDTH, Keep, KeptImages, WarmEntry, WarmImage, parse_image};
 use larder_oci::RepositoryPattern;
 
 use super::super::typed::CacheBounds;
 use super::Reader;
-use super::upstreams::tag_pattern;
+use super::upstreams::{Item, tag_pattern};
+use crate::cache::Wanted;
+use crate::config::{report::Mistake, value::Value};
 
 /// As long as registry:2.
 const UNUSED_FOR: Duration = Duration::from_secs(168 * 3600);
+
+/// How often what is fetched ahead is fetched anew.
+const WARM_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 impl Reader<'_> {
     pub(super) fn cache(&mut self) -> CacheBounds {
@@ -33,6 +38,7 @@ impl Reader<'_> {
             min_free_bytes: self.bound_in_bytes("cache.minfreebytes"),
             keep,
             background_bandwidth: self.background_bandwidth(),
+            warm: self.warm(),
         }
     }
 
@@ -46,6 +52,11 @@ impl Reader<'_> {
         })
     }
 
+    fn warm(&mut self) -> Vec<WarmEntry> {
+        let items = self.set_value("cache.warm").map(Value::items).unwrap_or_default();
+        items.iter().flat_map(|item| Item { reader: self, item, path: "cache.warm[]" }.warm()).collect()
+    }
+
     /// A number of bytes; nothing, and 0, mean none.
     fn bound_in_bytes(&mut self, key: &str) -> Option<u64> {
         let (number, origin) = self.integer(key)?;
@@ -56,6 +67,39 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+impl Item<'_, '_> {
+    fn warm(mut self) -> Vec<WarmEntry> {
+        let mut platforms = Vec::new();
+        let written = self.texts("platforms");
+        for (text, origin) in &written {
+            match text.parse::<Wanted>() {
+                Ok(wanted) => platforms.push(wanted),
+                Err(error) => self.invalid("platforms", origin, format!("holds a wrong one: {error}")),
+            }
+        }
+        let platforms = Wanted::platforms(&platforms);
+        let every = self.duration("every").unwrap_or(WARM_EVERY);
+        let (every, is_pinned) = ((every > Duration::ZERO).then_some(every), self.boolean("pin", false));
+        let images = self.texts("images");
+        if images.is_empty() {
+            let why = "they are what is fetched, such as docker.io/library/nginx:1";
+            let mistake = Mistake::Missing { key: "cache.warm[].images", why };
+            self.reader.report.error(&self.item.origin, mistake);
+        }
+        let mut entries = Vec::new();
+        for (text, origin) in images {
+            match parse_image(text) {
+                Ok((repository, reference)) => {
+                    let image = WarmImage { repository, reference, platforms: platforms.clone() };
+                    entries.push(WarmEntry { image, every, is_pinned });
+                }
+                Err(error) => self.invalid("images", origin, format!("holds {text:?}: {error}")),
+            }
+        }
+        entries
     }
 }
 

@@ -130,11 +130,11 @@ fn namespaces(name: String, known: Option<&KnownRegistry>) -> Vec<String> {
 }
 
 /// A section that is an item of a list, whose keys no path from the top names.
-struct Item<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    item: &'a Value,
+pub(super) struct Item<'r, 'a> {
+    pub(super) reader: &'r mut Reader<'a>,
+    pub(super) item: &'a Value,
     /// As the table has it.
-    path: &'static str,
+    pub(super) path: &'static str,
 }
 
 impl<'a> Item<'_, 'a> {
@@ -147,7 +147,7 @@ impl<'a> Item<'_, 'a> {
         value.scalar().map(|text| (text, &value.origin))
     }
 
-    fn texts(&self, key: &str) -> Vec<(&'a str, &'a Origin)> {
+    pub(super) fn texts(&self, key: &str) -> Vec<(&'a str, &'a Origin)> {
         let items = self.item.entry_at(key).map(|entry| entry.value.items()).unwrap_or_default();
         items.iter().filter_map(|item| item.scalar().map(|text| (text, &item.origin))).collect()
     }
@@ -156,16 +156,16 @@ impl<'a> Item<'_, 'a> {
         self.item.entry_at(key).map(|entry| entry.value.items()).unwrap_or_default()
     }
 
-    fn boolean(&self, key: &str, default: bool) -> bool {
+    pub(super) fn boolean(&self, key: &str, default: bool) -> bool {
         self.text(key).and_then(|(text, _)| scalar::boolean(text)).unwrap_or(default)
     }
 
-    fn invalid(&mut self, key: &str, origin: &Origin, problem: impl Into<String>) {
+    pub(super) fn invalid(&mut self, key: &str, origin: &Origin, problem: impl Into<String>) {
         let key = self.key(key);
         self.reader.invalid(&key, origin, problem);
     }
 
-    fn duration(&mut self, key: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
         let (text, origin) = self.text(key)?;
         let nanoseconds = scalar::duration_nanoseconds(text)?;
         let duration = u64::try_from(nanoseconds).ok().map(Duration::from_nanos);
