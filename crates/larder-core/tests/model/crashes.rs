@@ -97,7 +97,7 @@ pub(crate) async fn go_on(root: &Path, universe: &Universe, progress: Progress, 
     check_index(&registry, universe);
 }
 
-fn copy_index(from: &Path, to: &Path) {
+pub(crate) fn copy_index(from: &Path, to: &Path) {
     std::fs::create_dir_all(to.join("larder")).unwrap();
     for name in INDEX_FILES {
         // The -shm file is memory of the process that stopped; SQLite makes it anew.

@@ -5,10 +5,11 @@
 //! larder-core --test model histories`; one again: `LARDER_HISTORIES=1 LARDER_SEED=<its number>`.
 
 mod ideal;
+mod losses;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use larder_oci::{Digest, Reference};
 use larder_storage::Disk;
 use larder_storage::hook::DiskHook;
 
+use crate::support::chance::Chance;
 use crate::support::check::check_index;
 use crate::support::hooks::Stop;
 use crate::support::script::{APP, OTHER, Universe, image, index};
@@ -27,23 +29,6 @@ const IN_A_BUILD: u64 = 1000;
 const STEPS: usize = 18;
 const REPOSITORIES: [&str; 2] = [APP, OTHER];
 const TAGS: [&str; 3] = ["v1", "v2", "latest"];
-
-/// SplitMix64.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
-    }
-
-    fn of<T: Clone>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())].clone()
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -64,6 +49,9 @@ enum Step {
 
 /// Milliseconds since 1970, one second more with each step.
 static CLOCK: AtomicU64 = AtomicU64::new(1_700_000_000_000);
+
+/// Held by the history that the clock runs for.
+static CLOCK_IN_USE: Mutex<()> = Mutex::new(());
 
 fn environment() -> Environment {
     let now = || SystemTime::UNIX_EPOCH + Duration::from_millis(CLOCK.load(Ordering::SeqCst));
@@ -307,6 +295,7 @@ fn whatever_happens_is_what_the_model_says() {
     let (first, count) = (number("LARDER_SEED", 1), number("LARDER_HISTORIES", IN_A_BUILD));
     let things = things();
     for history in first..first + count {
+        let _clock = CLOCK_IN_USE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         one_history(history, &things);
     }
 }

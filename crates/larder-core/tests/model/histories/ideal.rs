@@ -28,7 +28,7 @@ impl Things {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Ideal {
     repositories: BTreeMap<&'static str, Repository>,
     /// Oldest first.
@@ -36,7 +36,7 @@ pub(super) struct Ideal {
     pushes: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Repository {
     tags: BTreeMap<&'static str, Digest>,
     /// With the push that wrote each.
@@ -44,6 +44,7 @@ struct Repository {
     blobs: BTreeSet<Digest>,
 }
 
+#[derive(Clone)]
 struct Removal {
     repository: &'static str,
     manifest: Option<Digest>,
@@ -107,6 +108,18 @@ impl Ideal {
 
     pub(super) fn has_blob(&self, repository: &str, digest: &Digest) -> bool {
         self.repositories.get(repository).is_some_and(|it| it.blobs.contains(digest))
+    }
+
+    /// Whether a tag, or an image of a tag, needs it: then the collector never takes it.
+    pub(super) fn is_needed(&self, things: &Things, repository: &str, digest: &Digest) -> bool {
+        let Some(it) = self.repositories.get(repository) else { return false };
+        let (mut seen, mut open) = (BTreeSet::new(), it.tags.values().copied().collect::<Vec<Digest>>());
+        while let Some(needed) = open.pop() {
+            if seen.insert(needed) {
+                open.extend(things.parts.get(&needed).into_iter().flatten());
+            }
+        }
+        seen.contains(digest)
     }
 
     pub(super) fn tag(&self, repository: &str, tag: &str) -> Option<Digest> {
