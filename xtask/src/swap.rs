@@ -1,6 +1,7 @@
 //! `cargo xtask swap`: one directory, served in turn by docker-registry 2.8.2 and by Larder. Each serves what the
 //! other wrote byte for byte, and the peer's garbage collector takes nothing away that a client can still reach.
 
+mod collected;
 mod content;
 mod snapshot;
 
@@ -86,6 +87,9 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         registry.walk("swap/again", "one", &mut Walked::default())
     });
     restart_without_index(&mut report, &ring, server, &world, other)?;
+    if other == Program::Larder {
+        collected::cases(&mut report, &ring)?;
+    }
     Ok(report)
 }
 
