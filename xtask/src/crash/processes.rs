@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::dist;
-use crate::failure::{Context, Result, fail, same};
+use crate::failure::{Context, Failure, Result, fail, same};
 use crate::http::Body;
 use crate::image::Image;
 use crate::places::Ring;
@@ -41,6 +42,9 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, rounds: u64, seed: u64) ->
     for round in 1..=rounds {
         report.about(&format!("processes {round}"));
         let Some(server) = report.step("larder", "takes images", || place.fill()) else { return Ok(()) };
+        report.case("larder", "a plain copy during maintenance is of one moment", || {
+            place.copy_paused(&server)
+        });
         report.case("larder", "backup, killed while others push", || place.kill_backups(&server));
         report.case("larder", "backup verify, killed", || place.kill_verifies());
         report.case("larder", "restore, killed", || place.kill_restores());
@@ -109,6 +113,85 @@ impl Place<'_> {
             longest = longest.max(begun.elapsed());
         }
         command(self)?.ok()
+    }
+
+    /// Others push all the while. What was acknowledged before is in the copy, and a second copy is the same.
+    fn copy_paused(&mut self, server: &Server) -> Result {
+        let (http, stop, refused) = (server.http(), AtomicBool::new(false), AtomicU64::new(0));
+        let acknowledged: Mutex<Vec<Kept>> = Mutex::default();
+        let first = self.seed();
+        let copies = ["copy-one", "copy-two"].map(|name| self.ring.dir.join(name));
+        for copy in &copies {
+            if copy.try_exists()? {
+                fs::remove_dir_all(copy)?;
+            }
+        }
+        let then = std::thread::scope(|scope| {
+            let pusher = scope.spawn(|| -> Result {
+                let registry = Registry::new(http);
+                for number in 1.. {
+                    let image = Image::single((first << 20) + number * 4, "amd64", &[20_000]);
+                    let (repository, tag) = ("kill/paused".to_owned(), format!("n{number}"));
+                    match registry.push_image(&repository, &tag, &image) {
+                        Ok(()) => lock(&acknowledged).push((repository, tag, image)),
+                        Err(failure) if failure.to_string().contains("answered 405") => {
+                            refused.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            let copied = self.copy_twice(&copies, || lock(&acknowledged).clone(), &refused);
+            stop.store(true, Ordering::SeqCst);
+            match pusher.join() {
+                Ok(outcome) => outcome?,
+                Err(_) => fail!("the pusher panicked"),
+            }
+            copied
+        })?;
+        let [one, two] = &copies;
+        let beside =
+            ["index.db", "index.db-wal", "index.db-shm", "socket"].map(|name| format!("--exclude={name}"));
+        Run::new("diff").arg("-rq").args(beside).args([one, two]).ok()?;
+        let server = self.start(one, "copied")?;
+        let registry = Registry::new(server.http());
+        self.all_is_there(&registry)?;
+        for (repository, tag, image) in &then {
+            let served = registry.manifest(repository, tag)?.map(|served| served.digest);
+            same(&format!("{repository}:{tag}"), &served.as_deref(), &Some(image.digest()))?;
+        }
+        server.daemon.stop()?;
+        let said = self.larder()?.args(["verify", "--data"]).arg(one).output()?;
+        same("the code of larder verify", &said.code, &Some(0)).context(said.all())
+    }
+
+    /// Gives what had been acknowledged when the first copy began.
+    fn copy_twice(
+        &self,
+        copies: &[PathBuf; 2],
+        acknowledged: impl Fn() -> Vec<Kept>,
+        refused: &AtomicU64,
+    ) -> Result<Vec<Kept>> {
+        let maintenance =
+            |word| Ok::<_, Failure>(self.larder()?.args(["maintenance", word, "--data"]).arg(&self.data));
+        maintenance("on")?.ok()?;
+        let then = acknowledged();
+        for copy in copies {
+            Run::new("cp").arg("-a").arg(&self.data).arg(copy).ok()?;
+        }
+        let begun = Instant::now();
+        while refused.load(Ordering::SeqCst) == 0 && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        maintenance("off")?.ok()?;
+        if refused.load(Ordering::SeqCst) == 0 {
+            fail!("no push was refused: nobody pushed during maintenance");
+        }
+        Ok(then)
     }
 
     fn kill_backups(&mut self, server: &Server) -> Result {
@@ -238,4 +321,8 @@ impl Place<'_> {
         let said = self.larder()?.args(["verify", "--data"]).arg(&self.data).output()?;
         same("the code of larder verify", &said.code, &Some(0)).context(said.all())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
