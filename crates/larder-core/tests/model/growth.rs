@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use larder_core::{ManifestPush, Page, Precondition, Registry};
+use larder_core::{ManifestPush, Page, Precondition, Registry, Run};
 use larder_oci::{Digest, Reference, Tag};
 
 use crate::support::hooks::{Kind, Recorder};
 use crate::support::script::{Step, image};
-use crate::support::world::{access, open, open_with, runtime, scratch, upload};
+use crate::support::world::{access, admin, open, open_with, runtime, scratch, upload};
 
 const REPOSITORY: &str = "library/app";
 
@@ -96,4 +96,66 @@ fn what_a_change_does_to_the_disk_does_not_depend_on_the_number_of_tags() {
         assert!(!few.1.is_empty(), "{} was not seen", few.0);
         assert_eq!(few, many);
     }
+}
+
+/// In a build; more by `LARDER_SIZES=1000,10000,100000 cargo test -p larder-core --test model one_deletion -- --nocapture`.
+const SIZES: &str = "100,1000";
+
+fn numbered(number: usize) -> Bytes {
+    let mut manifest: serde_json::Value = serde_json::from_slice(&one()).unwrap();
+    manifest["annotations"] = serde_json::json!({ "number": number.to_string() });
+    serde_json::to_vec(&manifest).unwrap().into()
+}
+
+/// What each kind of step was done how often.
+fn counted(recorder: &Recorder) -> std::collections::BTreeMap<String, usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    for (kind, _) in recorder.take() {
+        *counts.entry(format!("{kind:?}")).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn what_the_collector_does_for_one_deletion_does_not_depend_on_the_number_of_manifests() {
+    let sizes = std::env::var("LARDER_SIZES").unwrap_or_else(|_| SIZES.to_owned());
+    let mut costs = Vec::new();
+    for size in sizes.split(',').map(|size| size.parse::<usize>().unwrap()) {
+        let (root, recorder) = (scratch(), Arc::new(Recorder::default()));
+        runtime().block_on(async {
+            let registry = open_with(root.path(), recorder.clone());
+            for blob in LAYERS.iter().chain([&CONFIG]) {
+                upload(&registry, REPOSITORY, blob, &Digest::sha256(blob)).await.unwrap();
+            }
+            for number in 0..size {
+                let (bytes, tag) = (numbered(number), format!("t{number:06}"));
+                let push = ManifestPush {
+                    reference: Reference::Tag(tag.parse().unwrap()),
+                    tags: Vec::new(),
+                    media_type: None,
+                    bytes,
+                    precondition: Precondition::Always,
+                };
+                registry.push_manifest(&access(REPOSITORY), push).await.unwrap();
+                recorder.take();
+            }
+            let last = Step::Manifest { repository: REPOSITORY, bytes: two(), tags: &["last"] };
+            last.run(&registry, &mut None).await.unwrap();
+            // Once after a start everything is compared with its files.
+            registry.collect(&admin(), Run { now: true, sweep: false }).await.unwrap();
+            recorder.take();
+            Step::DeleteTag { repository: REPOSITORY, tag: "last" }.run(&registry, &mut None).await.unwrap();
+            let deletion = counted(&recorder);
+            let begun = std::time::Instant::now();
+            let collected = registry.collect(&admin(), Run { now: true, sweep: false }).await.unwrap();
+            let took = begun.elapsed();
+            let collection = counted(&recorder);
+            assert_eq!((collected.manifests, collected.links, collected.contents), (1, 1, 2));
+            println!(
+                "{size} manifests: the deletion {deletion:?}, its collection {collection:?} in {took:?}"
+            );
+            costs.push((deletion, collection));
+        });
+    }
+    assert!(costs.iter().all(|cost| *cost == costs[0]), "it grows: {costs:?}");
 }
