@@ -13,6 +13,8 @@ mod collecting;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod faults;
