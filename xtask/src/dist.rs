@@ -26,6 +26,12 @@ pub(crate) fn prefer_shipped() -> Result {
     Ok(())
 }
 
+/// [`release`], which becomes the binary that is shipped if nothing has been built or named before.
+pub(crate) fn shipped() -> Result<PathBuf> {
+    let named = || std::env::var_os("LARDER_BIN").map(PathBuf::from);
+    RELEASE.get_or_init(|| named().map_or_else(make, Ok)).clone()
+}
+
 fn build_release() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LARDER_BIN") {
         return Ok(PathBuf::from(path));

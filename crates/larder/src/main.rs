@@ -3,6 +3,7 @@
 mod cli;
 mod serve;
 mod certificates;
+mod memory;
 mod control;
 mod reload;
 mod access;
@@ -46,7 +47,6 @@ use std::{error::Error, process::ExitCode};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    use_small_pages();
     let line = CommandLine::parse_from(cli::rewrite(std::env::args_os()));
     match run(line.command, &std::env::vars_os().collect()) {
         Ok(code) => code,
@@ -141,11 +141,4 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
             space::garbage_collect(&options, environment, may_use_system_directory)
         }
     }
-}
-
-/// The allocator asks for huge pages, of which an idle registry would touch four: 8 MiB to hold less
-/// than one. What is large here are files, and they are in the kernel's pages, not in ours.
-fn use_small_pages() {
-    // Where it can't be done, it only costs memory.
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

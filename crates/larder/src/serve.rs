@@ -28,7 +28,7 @@ use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
-use crate::{control, data_place, first_start, keys, notify, telemetry, token_service, upstreams};
+use crate::{control, data_place, first_start, keys, memory, notify, telemetry, token_service, upstreams};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -168,6 +168,7 @@ async fn run(
         };
         async move { registry.verify_regularly(schedule, stop).await }
     });
+    tokio::spawn(memory::give_back_at_rest(stop.clone()));
     tokio::spawn(Arc::clone(&health).watch(checks(config, &registry), stop.clone()));
     if let Some(server) = debug_server {
         tokio::spawn(server.serve(Debug { health, metrics }, stop.clone()));

@@ -1,4 +1,5 @@
-//! What a server keeps in memory, of all its processes: at rest, and at the most while a thousand clients are there.
+//! What a server keeps in memory, of all its processes: at rest, at the most while a thousand clients are there, and at
+//! rest again when they have left.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,7 +18,9 @@ use crate::image::OCI_MANIFEST;
 const CONNECTIONS: usize = 1000;
 const CONNECTIONS_OF_SLICE: usize = 100;
 /// How long after its start a server counts as idle.
-const SETTLING: Duration = Duration::from_secs(1);
+const SETTLING: Duration = Duration::from_secs(13);
+/// How long a server is left alone after its clients have gone, until it is looked at again.
+const RESTING: Duration = Duration::from_secs(25);
 /// What a slow client takes at a time, and how often.
 const SIP_BYTES: usize = 8 << 10;
 const SIP_PAUSE: Duration = Duration::from_millis(50);
@@ -31,6 +34,8 @@ enum Weight {
     Idle,
     /// Everybody pulls a manifest, over and over.
     Small,
+    /// Everybody has pulled a manifest, over and over, and has gone.
+    Gone,
     /// Everybody pulls the largest layer, and takes his time.
     Slow,
 }
@@ -43,6 +48,7 @@ pub(super) fn measure(scene: &Scene<'_>, results: &mut Results) -> Result {
         (Weight::Nobody, "memory at rest".to_owned()),
         (Weight::Idle, format!("memory with {connections} idle clients")),
         (Weight::Small, format!("memory with {connections} manifest pulls")),
+        (Weight::Gone, format!("memory at rest after {connections} manifest pulls")),
         (Weight::Slow, format!("memory with {connections} slow layer pulls")),
     ];
     cases.retain(|(_, name)| scene.options.wants(name));
@@ -91,10 +97,14 @@ impl Weight {
                 drop(open);
                 return peak;
             }
-            Self::Small => {
+            Self::Small | Self::Gone => {
                 let time = scene.options.time;
                 Load { client: Client::Wrk, request: &manifest, status: 200, connections, time }
                     .run(&stand)?;
+                if matches!(self, Self::Gone) {
+                    std::thread::sleep(RESTING);
+                    return stand.meter.resident_bytes();
+                }
             }
             Self::Slow => {
                 let layer = fixture.layers.last().context("a layer")?;

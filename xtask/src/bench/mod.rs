@@ -27,6 +27,7 @@ mod reads;
 use std::time::Duration;
 
 use crate::arguments::Arguments;
+use crate::dist;
 use crate::failure::Result;
 use crate::places::Ring;
 use crate::report::Report;
@@ -57,6 +58,7 @@ struct Options {
 
 pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let ring = Ring::fresh("bench")?;
+    dist::shipped()?;
     let scene = Scene::make(&ring, Options::read(arguments)?)?;
     let mut results = Results { report: Report::new("bench"), figures: Figures::default() };
     if arguments.text("profile").is_some() {

@@ -69,6 +69,13 @@ impl Larder {
         rest.split(['"', ' ', '\n']).next()?.parse().ok()
     }
 
+    /// A size that the kernel shows of this process in a file of `/proc`, all that have this name together, in KiB.
+    pub(crate) fn kibibytes(&self, file: &str, name: &str) -> u64 {
+        let text = read(Path::new(&format!("/proc/{}/{file}", self.child.id())));
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"));
+        lines.map(|size| size.trim().parse::<u64>().unwrap()).sum()
+    }
+
     /// Tells it to stop, and waits for that.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let process = rustix::process::Pid::from_child(&self.child);

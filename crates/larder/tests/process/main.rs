@@ -106,6 +106,32 @@ mod tests {
         eventually(|| checked(&second).then_some(()));
     }
 
+    /// The program is most of what is in memory at rest, and larger here than it ever is when it is shipped.
+    #[test]
+    fn at_rest_the_program_is_let_go_and_what_is_needed_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let larder = Larder::start(directory.path(), "", "", &[]);
+        assert_eq!(get_tcp(larder.address(), "/v2/").unwrap().status, 200);
+        let of_files = || larder.kibibytes("status", "RssFile:");
+        let mut most = 0;
+        eventually(|| {
+            let now = of_files();
+            most = most.max(now);
+            (now < most / 2).then_some(())
+        });
+        let at_rest = of_files();
+        assert_eq!(get_tcp(larder.address(), "/v2/").unwrap().status, 200);
+        assert!(of_files() > at_rest);
+        assert!(larder.stop().success());
+    }
+
+    #[test]
+    fn nothing_is_kept_in_huge_pages() {
+        let directory = tempfile::tempdir().unwrap();
+        let larder = Larder::start(directory.path(), "", "", &[]);
+        assert_eq!(larder.kibibytes("smaps", "AnonHugePages:"), 0);
+    }
+
     fn answers(larder: &Larder, status: u16) -> Option<Reply> {
         get_tcp(larder.address(), "/v2/").ok().filter(|reply| reply.status == status)
     }
