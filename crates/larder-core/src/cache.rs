@@ -22,19 +22,21 @@ mod flights;
 mod growing;
 mod heal;
 mod intake;
+mod lists;
 mod manifests;
 mod pace;
 mod patience;
 mod remembered;
 mod stock;
 mod tags;
+mod unkept;
 mod warm;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use larder_oci::{Digest, Reference, RepoName};
+use larder_oci::{Descriptor, Digest, Reference, RepoName};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -47,12 +49,15 @@ pub use evict::{CacheLimits, Evicted, Keep, KeptImages, WhyEvicted};
 use fills::Fills;
 use flights::Flights;
 pub use growing::{Arrived, ArrivedFuture, Growing};
+pub use lists::Listed;
+use lists::Lists;
 use manifests::Answer;
 use pace::Background;
 pub use pace::DEFAULT_BACKGROUND_BANDWIDTH;
 use remembered::Remembered;
 pub use stock::{CacheStatus, CacheStock, Candidate};
 pub use tags::{ServedCopy, WhyCopy};
+use unkept::Unkept;
 pub use warm::{NoImage, NoPlatform, Platform, WarmError, WarmImage, WarmProgress, parse_image};
 
 use crate::error::RegistryError;
@@ -72,6 +77,9 @@ pub(crate) struct Cache {
     sizes: Flights<(RepoName, Digest), SizeAnswer>,
     questions: Flights<(RepoName, Reference), Answer>,
     remembered: Remembered,
+    unkept: Unkept,
+    tag_lists: Lists<String>,
+    referrer_lists: Lists<Descriptor>,
     accessed: Accessed,
     limits: RwLock<CacheLimits>,
     background: Background,
@@ -99,6 +107,12 @@ impl Registry {
     /// bound. A blob that somebody reads comes as fast as it can, and so does the rest of one from when he begins.
     pub fn set_background_bandwidth(&self, bytes_per_second: u64) {
         self.inner.cache.background.set_bandwidth(bytes_per_second);
+    }
+
+    /// Waits until the manifests that have come from this repository's upstream are in their place: clients have them
+    /// before.
+    pub async fn until_kept(&self, repository: &RepoName) {
+        self.inner.cache.unkept.until_kept(repository).await;
     }
 
     /// Stops fetching from upstreams and waits until nothing is being written any more. What has arrived of a blob

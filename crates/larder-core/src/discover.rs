@@ -1,6 +1,7 @@
 use larder_meta::{Listing, Page};
 use larder_oci::{Access, CatalogAccess, Descriptor, Digest, Pull, RepoName};
 
+use crate::cache::Listed;
 use crate::error::RegistryError;
 use crate::registry::Registry;
 
@@ -23,17 +24,21 @@ pub struct CatalogPage {
 }
 
 impl Registry {
-    /// A page of a repository's tags in byte order.
+    /// A page of a repository's tags in byte order: those that are here, and those of its upstream.
     pub async fn tags(
         &self,
         access: &Access<Pull>,
         page: Page<String>,
-    ) -> Result<Listing<String>, RegistryError> {
-        let repository = access.repository().clone();
-        self.asking_the_index(move |inner| {
-            inner.meta.tags(&repository, &page)?.ok_or(RegistryError::RepositoryUnknown { repository })
-        })
-        .await
+    ) -> Result<Listed<String>, RegistryError> {
+        let (repository, asked) = (access.repository().clone(), page.clone());
+        let local = self.asking_the_index(move |inner| Ok(inner.meta.tags(&repository, &asked)?)).await?;
+        match self.upstream_of(access.repository()) {
+            Some(source) => Box::pin(self.tags_or_ask(&source, access, &page, local)).await,
+            None => {
+                let unknown = || RegistryError::RepositoryUnknown { repository: access.repository().clone() };
+                local.map(Listed::current).ok_or_else(unknown)
+            }
+        }
     }
 
     /// A page of the repositories that the actor may see, in byte order.
@@ -50,19 +55,27 @@ impl Registry {
             .await
     }
 
-    /// A page of the manifests about `subject`, sorted by digest; with types given, of these types only.
+    /// A page of the manifests about `subject`, sorted by digest; with types given, of these types only. Those that are
+    /// here, and those that the repository's upstream knows.
     pub async fn referrers(
         &self,
         access: &Access<Pull>,
         subject: &Digest,
         artifact_types: Vec<String>,
         page: Page<Digest>,
-    ) -> Result<Listing<Descriptor>, RegistryError> {
+    ) -> Result<Listed<Descriptor>, RegistryError> {
         let (repository, subject) = (access.repository().clone(), *subject);
-        self.asking_the_index(move |inner| {
-            Ok(inner.meta.referrers(&repository, &subject, &artifact_types, &page)?)
-        })
-        .await
+        let (types, asked) = (artifact_types.clone(), page.clone());
+        let local = self
+            .asking_the_index(move |inner| Ok(inner.meta.referrers(&repository, &subject, &types, &asked)?))
+            .await?;
+        match self.upstream_of(access.repository()) {
+            Some(source) => {
+                let types = &artifact_types;
+                Box::pin(self.referrers_or_ask(&source, access, &subject, types, &page, local)).await
+            }
+            None => Ok(Listed::current(local)),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ mod error;
 
 pub use cache::{
     Arrived, ArrivedFuture, CacheCounts, CacheLimits, CacheStatus, CacheStock, Candidate,
-    DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, NoImage, NoPlatform, Platform,
+    DEFAULT_BACKGROUND_BANDWIDTH, Evicted, Growing, Keep, KeptImages, Listed, NoImage, NoPlatform, Platform,
     ServedCopy, WarmEntry, WarmError, WarmImage, WarmJob, WarmProgress, WarmState, WhyCopy, WhyEvicted,
     parse_image,
 };

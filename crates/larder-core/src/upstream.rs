@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_oci::{Digest, MediaType, Reference, RepoName};
+use larder_oci::{Descriptor, Digest, MediaType, Reference, RepoName, Tag};
 
 /// An upstream's answer on its way. Dropped before it is ready, the question is withdrawn.
 pub type UpstreamFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, UpstreamError>> + Send + 'a>>;
@@ -69,6 +69,17 @@ pub trait Upstream: Send + Sync {
         digest: &'a Digest,
         from: u64,
     ) -> UpstreamFuture<'a, Option<BlobStream>>;
+
+    /// All tags of a repository, in any order. So many that they can't be held are [`Garbled`](UpstreamFailure::Garbled),
+    /// never a part of them.
+    fn tags<'a>(&'a self, repository: &'a RepoName) -> UpstreamFuture<'a, Option<Vec<Tag>>>;
+
+    /// All manifests about another one, in any order; none also where the upstream knows neither.
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepoName,
+        subject: &'a Digest,
+    ) -> UpstreamFuture<'a, Vec<Descriptor>>;
 }
 
 /// What may be asked of an upstream, so that a rate limit is spent with care.

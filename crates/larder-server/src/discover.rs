@@ -1,12 +1,13 @@
 use http::header::LINK;
 use http::{Response, StatusCode};
-use larder_core::{Listing, Page};
+use larder_core::{Listed, Page};
 use larder_oci::{Descriptor, Digest, ErrorCode, MediaType, RepoName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use crate::body::Body;
 use crate::error::{ApiError, DIGEST_FORM, with_fix};
+use crate::manifests::say_that_it_is_only_a_copy;
 use crate::request::{Answer, Call};
 use crate::respond::{self, OCI_FILTERS_APPLIED, header};
 
@@ -44,7 +45,12 @@ impl Call {
         let listing = self.app.registry.tags(&access, page).await?;
         let body = respond::json(StatusCode::OK, &json!({ "name": name, "tags": listing.items }));
         let last = listing.items.last().filter(|_| listing.more);
-        Ok(self.with_next(body, &format!("{name}/tags/list"), last.map(String::as_str), limit))
+        let mut response =
+            self.with_next(body, &format!("{name}/tags/list"), last.map(String::as_str), limit);
+        if let Some(copy) = &listing.copy {
+            say_that_it_is_only_a_copy(response.headers_mut(), copy);
+        }
+        Ok(response)
     }
 
     pub(crate) async fn referrers(&self, name: &RepoName, subject: &Digest) -> Answer {
@@ -68,6 +74,9 @@ impl Call {
             json!({ "schemaVersion": 2, "mediaType": MediaType::OCI_INDEX, "manifests": listing.items });
         // Without `; charset`: clients compare this type to the letter.
         let mut response = respond::with_body(StatusCode::OK, MediaType::OCI_INDEX, body.to_string());
+        if let Some(copy) = &listing.copy {
+            say_that_it_is_only_a_copy(response.headers_mut(), copy);
+        }
         if !types.is_empty() {
             response.headers_mut().insert(OCI_FILTERS_APPLIED, header("artifactType"));
         }
@@ -113,7 +122,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Keeps the answer below what clients read. One referrer is always sent: it fitted into a manifest.
-fn cut_to_bytes(listing: &mut Listing<Descriptor>) {
+fn cut_to_bytes(listing: &mut Listed<Descriptor>) {
     let mut total = 0;
     let fitting = listing
         .items

@@ -142,13 +142,18 @@ impl Call {
     }
 }
 
-/// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
-/// clients of its time still show).
-fn say_that_it_is_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
-    headers.insert(AGE, copy.age.as_secs().into());
+/// Says that a list is only what is here, and why.
+pub(crate) fn say_that_it_is_only_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
     headers.insert(WARNING, HeaderValue::from_static("110 larder \"Response is Stale\""));
     // What an upstream's words may hold and a header mustn't is left out.
     let reason: String =
         copy.why.reason.chars().filter(|letter| matches!(letter, ' '..='~')).take(300).collect();
     headers.insert(LARDER_STALE, header(&format!("{}: {reason}", copy.upstream)));
+}
+
+/// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
+/// clients of its time still show).
+fn say_that_it_is_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
+    headers.insert(AGE, copy.age.as_secs().into());
+    say_that_it_is_only_a_copy(headers, copy);
 }

@@ -30,6 +30,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) repository: &'a RepoName,
     /// What of it: `manifests/latest`.
     pub(crate) rest: String,
+    /// Which part of it: `n=1000`; empty for all.
+    pub(crate) query: String,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) kind: Kind,
@@ -176,7 +178,8 @@ impl RemoteRegistry {
         account: usize,
         counts: bool,
     ) -> Result<Response, Failed> {
-        let url = mirror.base.of(ask.repository, &ask.rest);
+        let mut url = mirror.base.of(ask.repository, &ask.rest);
+        url.set_query(Some(ask.query.as_str()).filter(|query| !query.is_empty()));
         let (method, headers) = (ask.method.clone(), ask.headers.clone());
         let question = Question { method, url, headers, authorization, form: None };
         let asked = Instant::now();

@@ -15,6 +15,7 @@ mod secret;
 mod remote;
 mod ask;
 mod stream;
+mod lists;
 mod mirrors;
 mod rate_limit;
 mod accounts;

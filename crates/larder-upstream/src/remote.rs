@@ -7,7 +7,7 @@ use larder_core::{
     Allowance, BlobStream, FetchedManifest, LONGEST_MANIFEST, ManifestHead, Upstream, UpstreamError,
     UpstreamFailure, UpstreamFuture,
 };
-use larder_oci::{Digest, MediaType, Reference, RepoName};
+use larder_oci::{Descriptor, Digest, MediaType, Reference, RepoName, Tag};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -118,7 +118,15 @@ impl RemoteRegistry {
     ) -> Result<Option<Answer>, UpstreamError> {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::ACCEPT, HeaderValue::from_static(MANIFEST_TYPES));
-        self.ask(&Ask { repository, rest: format!("manifests/{reference}"), method, headers, kind }).await
+        self.ask(&Ask {
+            repository,
+            rest: format!("manifests/{reference}"),
+            query: String::new(),
+            method,
+            headers,
+            kind,
+        })
+        .await
     }
 
     async fn ask_about_blob(
@@ -133,10 +141,18 @@ impl RemoteRegistry {
         if from > 0 {
             headers.insert(RANGE, HeaderValue::from_str(&format!("bytes={from}-")).unwrap_or(ALL_BYTES));
         }
-        self.ask(&Ask { repository, rest: format!("blobs/{digest}"), method, headers, kind }).await
+        self.ask(&Ask {
+            repository,
+            rest: format!("blobs/{digest}"),
+            query: String::new(),
+            method,
+            headers,
+            kind,
+        })
+        .await
     }
 
-    async fn small_question(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    pub(crate) async fn small_question(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
         // Never closed.
         self.small_questions.acquire().await.ok()
     }
@@ -165,15 +181,26 @@ impl RemoteRegistry {
         }))
     }
 
-    async fn fetch_manifest(
+    pub(crate) async fn fetch_manifest(
         &self,
         repository: &RepoName,
         reference: &Reference,
     ) -> Result<Option<FetchedManifest>, UpstreamError> {
         let _turn = self.small_question().await;
         let answer = self.ask_about_manifest(repository, reference, Method::GET, Kind::Manifest).await?;
-        let Some(mut answer) = answer else { return Ok(None) };
+        let Some(answer) = answer else { return Ok(None) };
         let media_type = media_type(answer.response.headers());
+        let bytes = self.read_whole(answer, LONGEST_MANIFEST, "a manifest").await?;
+        Ok(Some(FetchedManifest { bytes: bytes.into(), media_type }))
+    }
+
+    /// A small answer to its end.
+    pub(crate) async fn read_whole(
+        &self,
+        mut answer: Answer,
+        most: usize,
+        what: &str,
+    ) -> Result<Vec<u8>, UpstreamError> {
         let mut bytes = Vec::new();
         loop {
             let next = tokio::time::timeout(self.settings.stall_timeout, answer.response.chunk()).await;
@@ -181,23 +208,30 @@ impl RemoteRegistry {
                 Ok(Ok(Some(piece))) => {
                     self.traffic.received(piece.len());
                     bytes.extend_from_slice(&piece);
-                    if bytes.len() <= LONGEST_MANIFEST {
+                    if bytes.len() <= most {
                         continue;
                     }
                     Failed {
                         failure: UpstreamFailure::Garbled,
                         host: answer.host.clone(),
-                        words: format!("sends a manifest of more than {LONGEST_MANIFEST} bytes"),
+                        words: format!("sends {what} of more than {most} bytes"),
                         cause: None,
                     }
                 }
-                Ok(Ok(None)) => return Ok(Some(FetchedManifest { bytes: bytes.into(), media_type })),
+                Ok(Ok(None)) => return Ok(bytes),
                 Ok(Err(error)) => Failed::of(answer.response.url(), error),
                 Err(_) => Failed::stalled(&answer.host, self.settings.stall_timeout),
             };
             answer.mirror.failed(&failed.words, Instant::now());
             return Err(failed.of_upstream(&self.name));
         }
+    }
+
+    /// An answer that makes no sense, of the upstream as a whole.
+    pub(crate) fn garbled(&self, words: &str) -> UpstreamError {
+        let host = self.mirrors.first().map(|mirror| mirror.host.clone()).unwrap_or_default();
+        let failure = UpstreamFailure::Garbled;
+        Failed { failure, host, words: words.to_owned(), cause: None }.of_upstream(&self.name)
     }
 
     async fn size(
@@ -348,6 +382,18 @@ impl Upstream for RemoteRegistry {
         from: u64,
     ) -> UpstreamFuture<'a, Option<BlobStream>> {
         Box::pin(self.fetch_blob(repository, digest, from))
+    }
+
+    fn tags<'a>(&'a self, repository: &'a RepoName) -> UpstreamFuture<'a, Option<Vec<Tag>>> {
+        Box::pin(self.list_tags(repository))
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepoName,
+        subject: &'a Digest,
+    ) -> UpstreamFuture<'a, Vec<Descriptor>> {
+        Box::pin(self.list_referrers(repository, subject))
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Kind {
     BlobHead,
     /// `GET` of a blob.
     Blob,
+    /// A page of tags or referrers.
+    List,
 }
 
 /// What came of it.
@@ -32,7 +34,7 @@ pub enum Outcome {
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Kind; 4] = [Kind::ManifestHead, Kind::Manifest, Kind::BlobHead, Kind::Blob];
+    pub const ALL: [Kind; 5] = [Kind::ManifestHead, Kind::Manifest, Kind::BlobHead, Kind::Blob, Kind::List];
 
     /// As it stands in a metric's label.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Manifest => "manifest",
             Kind::BlobHead => "blob_head",
             Kind::Blob => "blob",
+            Kind::List => "list",
         }
     }
 }

@@ -21,7 +21,8 @@ impl Registry {
     ) -> Result<bool, RegistryError> {
         let Some(source) = self.upstream_of(repository) else { return Ok(false) };
         let name = repository.clone();
-        let holds_copies = self.blocking(move |inner| Ok(inner.meta.has_copies(&name)?)).await?;
+        let holds_copies = self.inner.cache.unkept.has_of(repository)
+            || self.blocking(move |inner| Ok(inner.meta.has_copies(&name)?)).await?;
         let are_blobs = missing.iter().all(|reference| reference.role != Role::Child);
         if !holds_copies || !are_blobs || source.settings.offline {
             return Ok(false);
@@ -87,7 +88,8 @@ impl Registry {
             return Ok(Some(blob));
         }
         let name = repository.clone();
-        let holds_copies = self.blocking(move |inner| Ok(inner.meta.has_copies(&name)?)).await?;
+        let holds_copies = self.inner.cache.unkept.has_of(repository)
+            || self.blocking(move |inner| Ok(inner.meta.has_copies(&name)?)).await?;
         if !holds_copies || source.settings.offline || cache.remembered.lacks_blob(repository, digest) {
             return Ok(None);
         }

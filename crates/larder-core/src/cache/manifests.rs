@@ -5,6 +5,7 @@ use std::sync::Arc;
 use larder_meta::{CachedOutcome, PutCachedManifest};
 use larder_oci::{Digest, Manifest, Reference, RepoName, Tag, stored_media_type};
 
+use super::unkept::Keeping;
 use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::pull::StoredManifest;
@@ -26,6 +27,7 @@ pub(super) enum Answer {
 }
 
 /// A question about one manifest.
+#[derive(Clone)]
 pub(super) struct Asking {
     pub(super) registry: Registry,
     pub(super) source: UpstreamRepository,
@@ -54,6 +56,9 @@ impl Asking {
 
     async fn ask_upstream(&self) -> Result<Answer, RegistryError> {
         let UpstreamRepository { upstream, repository, .. } = &self.source;
+        if let Some(manifest) = self.come_meanwhile().await? {
+            return Ok(Answer::Fetched(manifest));
+        }
         let mut wanted = self.reference.clone();
         // A HEAD costs nothing of Docker Hub's rate limit and may spare the GET. Where nothing is at hand that it could
         // be spared by, it would only be one more wait.
@@ -96,7 +101,32 @@ impl Asking {
             return Ok(Answer::Same);
         }
         let stored = Arc::new(StoredManifest { digest, media_type, bytes: fetched.bytes });
+        if self.at_hand.is_none()
+            && let Some(keeping) = Keeping::begin(&self.registry, &self.repository, self.tag(), &stored)
+        {
+            let (asking, kept) = (self.clone(), Arc::clone(&stored));
+            self.registry.inner.cache.tasks.spawn(async move {
+                // What can't be kept has been logged.
+                let _ = asking.keep(kept, manifest).await;
+                drop(keeping);
+            });
+            return Ok(Answer::Fetched(stored));
+        }
         self.keep(Arc::clone(&stored), manifest).await
+    }
+
+    /// What an earlier question has brought just before this one began.
+    async fn come_meanwhile(&self) -> Result<Option<Arc<StoredManifest>>, RegistryError> {
+        if self.at_hand.is_some() {
+            return Ok(None);
+        }
+        if let Some(manifest) = self.registry.inner.cache.unkept.of(&self.repository, &self.reference) {
+            return Ok(Some(manifest));
+        }
+        match &self.reference {
+            Reference::Digest(_) => self.registry.sound_manifest(&self.repository, &self.reference).await,
+            Reference::Tag(_) => Ok(None),
+        }
     }
 
     fn garbled(&self, what: &str) -> RegistryError {

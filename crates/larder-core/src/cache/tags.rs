@@ -17,7 +17,7 @@ use crate::upstreams::{Freshness, UpstreamRepository};
 
 /// How long an upstream that has failed isn't asked about the same tag again while there is a copy: a failure can take
 /// as long as the budget to find out.
-const FAILURE_COUNTS: Duration = Duration::from_secs(10);
+pub(super) const FAILURE_COUNTS: Duration = Duration::from_secs(10);
 
 /// A copy that is served though nobody could be asked whether it still is what the upstream has.
 #[derive(Clone, Debug)]
@@ -40,6 +40,11 @@ pub struct WhyCopy {
 }
 
 impl WhyCopy {
+    /// Nobody knows of when it is.
+    pub(super) fn unconfirmed(reason: Arc<str>) -> WhyCopy {
+        WhyCopy { reason, confirmed: None }
+    }
+
     pub(super) fn confirmed(&self) -> Option<SystemTime> {
         self.confirmed
     }
@@ -65,6 +70,9 @@ impl Registry {
         repository: &RepoName,
         reference: &Reference,
     ) -> Result<Option<PulledManifest>, RegistryError> {
+        if let Some(unkept) = self.inner.cache.unkept.of(repository, reference) {
+            return Ok(Some(self.hit(repository, unkept)));
+        }
         let stored = self.sound_manifest(repository, reference).await?;
         match (reference, stored) {
             (Reference::Digest(_), Some(stored)) => Ok(Some(self.hit(repository, stored))),

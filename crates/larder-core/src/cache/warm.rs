@@ -192,6 +192,7 @@ impl Registry {
             progress(&far);
         }
         self.blobs_ahead(&source, repository, blobs, &mut far, progress).await?;
+        self.until_kept(repository).await;
         Ok(far)
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::upstream::{Allowance, BlobStream, FetchedManifest, ManifestHead, UpstreamFuture};
-use larder_oci::{Digest, Reference};
+use larder_oci::{Descriptor, Digest, Reference};
 
 struct Named(&'static str);
 
@@ -35,6 +35,14 @@ impl Upstream for Named {
 
     fn blob<'a>(&'a self, _: &'a RepoName, _: &'a Digest, _: u64) -> UpstreamFuture<'a, Option<BlobStream>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn tags<'a>(&'a self, _: &'a RepoName) -> UpstreamFuture<'a, Option<Vec<Tag>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn referrers<'a>(&'a self, _: &'a RepoName, _: &'a Digest) -> UpstreamFuture<'a, Vec<Descriptor>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

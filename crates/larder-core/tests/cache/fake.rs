@@ -9,7 +9,7 @@ use larder_core::{
     Allowance, BlobChunks, BlobStream, FetchedManifest, ManifestHead, Upstream, UpstreamError,
     UpstreamFailure, UpstreamFuture,
 };
-use larder_oci::{Digest, Reference, RepoName};
+use larder_oci::{Descriptor, Digest, Reference, RepoName, Tag};
 use tokio::sync::Semaphore;
 
 /// How the upstream behaves.
@@ -46,6 +46,7 @@ pub(crate) struct Asked {
     pub(crate) heads: usize,
     pub(crate) manifests: usize,
     pub(crate) sizes: usize,
+    pub(crate) lists: usize,
     /// Per digest, from which offsets.
     pub(crate) blobs: HashMap<Digest, Vec<u64>>,
 }
@@ -61,6 +62,7 @@ pub(crate) struct State {
     pub(crate) allowance: Allowance,
     pub(crate) manifests: HashMap<(String, Reference), Bytes>,
     pub(crate) blobs: HashMap<(String, Digest), Bytes>,
+    pub(crate) referrers: HashMap<(String, Digest), Vec<Descriptor>>,
     pub(crate) asked: Asked,
     pub(crate) says_digest: bool,
     pub(crate) says_length: bool,
@@ -76,6 +78,7 @@ impl Fake {
             allowance: Allowance::Plenty,
             manifests: HashMap::new(),
             blobs: HashMap::new(),
+            referrers: HashMap::new(),
             asked: Asked::default(),
             says_digest: true,
             says_length: true,
@@ -237,6 +240,37 @@ impl Upstream for Fake {
             let says_length = self.state.lock().unwrap().says_length;
             let bytes = self.blob_bytes(repository, digest);
             Ok(bytes.map(|bytes| says_length.then_some(bytes.len() as u64)))
+        })
+    }
+
+    fn tags<'a>(&'a self, repository: &'a RepoName) -> UpstreamFuture<'a, Option<Vec<Tag>>> {
+        Box::pin(async move {
+            self.state.lock().unwrap().asked.lists += 1;
+            if !self.meet().await? {
+                return Ok(None);
+            }
+            let state = self.state.lock().unwrap();
+            let of_it = state.manifests.keys().filter(|(name, _)| *name == repository.to_string());
+            let tags: Vec<Tag> = of_it
+                .filter_map(|(_, reference)| match reference {
+                    Reference::Tag(tag) => Some(tag.clone()),
+                    Reference::Digest(_) => None,
+                })
+                .collect();
+            Ok(Some(tags).filter(|tags| !tags.is_empty()))
+        })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepoName,
+        subject: &'a Digest,
+    ) -> UpstreamFuture<'a, Vec<Descriptor>> {
+        Box::pin(async move {
+            self.state.lock().unwrap().asked.lists += 1;
+            self.meet().await?;
+            let state = self.state.lock().unwrap();
+            Ok(state.referrers.get(&(repository.to_string(), *subject)).cloned().unwrap_or_default())
         })
     }
 

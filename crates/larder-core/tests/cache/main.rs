@@ -18,11 +18,15 @@ mod freshness;
 #[cfg(test)]
 mod heal;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod matrix;
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod unkept;
 #[cfg(test)]
 mod warm;
 #[cfg(test)]

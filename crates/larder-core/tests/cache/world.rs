@@ -13,6 +13,7 @@ use larder_core::{
     Upstreams,
 };
 use larder_oci::{Access, Actor, ByteRange, Digest, MediaType, Operation, Reference};
+use larder_storage::Disk;
 use tempfile::TempDir;
 
 use super::fake::Fake;
@@ -41,6 +42,14 @@ pub(crate) fn open(root: &Path) -> Registry {
 }
 
 pub(crate) fn open_in(root: &Path, environment: Environment) -> Registry {
+    Registry::open(root, registry_settings(), environment).unwrap()
+}
+
+pub(crate) fn open_on(disk: Arc<Disk>) -> Registry {
+    Registry::on(disk, registry_settings(), Environment::system()).unwrap()
+}
+
+fn registry_settings() -> Settings {
     let upload_purging = UploadPurging {
         enabled: false,
         age: Duration::from_secs(3600),
@@ -49,8 +58,7 @@ pub(crate) fn open_in(root: &Path, environment: Environment) -> Registry {
     };
     let collection =
         Collection { enabled: true, grace: Duration::ZERO, unreferenced: Duration::from_secs(24 * 3600) };
-    let settings = Settings { deletes: true, read_only: false, upload_purging, collection };
-    Registry::open(root, settings, environment).unwrap()
+    Settings { deletes: true, read_only: false, upload_purging, collection }
 }
 
 /// Tags are asked about at every pull, unless a test says otherwise.
@@ -122,11 +130,18 @@ impl World {
     }
 
     pub(crate) async fn tag(&self, tag: &str) -> Result<Option<PulledManifest>, RegistryError> {
-        self.registry.manifest(&access(APP), &Reference::Tag(tag.parse().unwrap())).await
+        self.manifest(&Reference::Tag(tag.parse().unwrap())).await
     }
 
     pub(crate) async fn by_digest(&self, digest: Digest) -> Result<Option<PulledManifest>, RegistryError> {
-        self.registry.manifest(&access(APP), &Reference::Digest(digest)).await
+        self.manifest(&Reference::Digest(digest)).await
+    }
+
+    /// Pulls it, and waits until it is kept: a client has it a moment before.
+    async fn manifest(&self, reference: &Reference) -> Result<Option<PulledManifest>, RegistryError> {
+        let pulled = self.registry.manifest(&access(APP), reference).await;
+        self.registry.until_kept(&APP.parse().unwrap()).await;
+        pulled
     }
 
     pub(crate) async fn layer(&self) -> Result<Option<Blob>, RegistryError> {

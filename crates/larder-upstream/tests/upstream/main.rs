@@ -5,6 +5,8 @@ mod support;
 #[cfg(test)]
 mod pulls;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod logins;
 #[cfg(test)]
 mod limits;
