@@ -28,7 +28,7 @@ use crate::journal::Journal;
 use crate::net::{Client, Endpoint, Scheme, Trust};
 use crate::target::Target;
 
-pub(crate) use base::Base;
+pub(crate) use base::{Base, http_date};
 pub(crate) use challenge::Challenge;
 pub(crate) use login::{Session, TokenService};
 pub(crate) use manifests::accepting;

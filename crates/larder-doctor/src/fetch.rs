@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, DATE};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
+use crate::check::http_date;
 use crate::machine::Machine;
 use crate::net::{
     Ask, Client, DialTrouble, Endpoint, Scheme, TlsTrouble, Trouble, Trust, Verdict, connect, handshake,
@@ -53,6 +54,18 @@ pub async fn fetch(target: &Target, path: &str, login: Option<&Login>) -> Result
     };
     let answer = client.ask(ask).await.map_err(|trouble| FetchError(trouble.to_string()))?;
     Ok(Fetched { status: answer.status.as_u16(), body: answer.text() })
+}
+
+/// The time at a registry, by the `Date` of its answer; `None` if it has none. Of a server that isn't believed it is not
+/// taken.
+///
+/// # Errors
+/// No connection, no answer.
+pub async fn time_at(target: &Target) -> Result<Option<SystemTime>, FetchError> {
+    let trust = Arc::new(trust_of(&[], None, &target.authority(), SystemTime::now()).map_err(failed)?);
+    let client = way_to(target, trust).await?;
+    let answer = client.ask(Ask::get("/v2/")).await.map_err(|trouble| FetchError(trouble.to_string()))?;
+    Ok(answer.header(DATE).and_then(http_date))
 }
 
 fn failed(error: std::io::Error) -> FetchError {

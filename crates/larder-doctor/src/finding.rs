@@ -25,11 +25,21 @@ pub enum Stage {
     Pull,
     /// Taking things away again.
     Delete,
+    /// On the registry's own machine: what it is told to do.
+    Configuration,
+    /// On the registry's own machine: where its data lies.
+    Storage,
+    /// On the registry's own machine: what time it is.
+    Clock,
+    /// On the registry's own machine: the registries that it fetches from.
+    Upstream,
+    /// On the registry's own machine: what stands in front, and what was refused lately.
+    Front,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 10] = [
+    pub const ALL: [Stage; 15] = [
         Stage::Resolve,
         Stage::Connect,
         Stage::Tls,
@@ -40,6 +50,11 @@ impl Stage {
         Stage::Manifests,
         Stage::Pull,
         Stage::Delete,
+        Stage::Configuration,
+        Stage::Storage,
+        Stage::Clock,
+        Stage::Upstream,
+        Stage::Front,
     ];
 
     /// The word for it in output and in `--json`.
@@ -55,6 +70,11 @@ impl Stage {
             Stage::Manifests => "manifests",
             Stage::Pull => "pull",
             Stage::Delete => "delete",
+            Stage::Configuration => "config",
+            Stage::Storage => "storage",
+            Stage::Clock => "clock",
+            Stage::Upstream => "upstream",
+            Stage::Front => "front",
         }
     }
 
@@ -91,6 +111,12 @@ pub enum Hop {
     TokenService(String),
     /// The store that the registry sends clients to, by its host.
     Storage(String),
+    /// The registry's own machine: its disk, its settings.
+    Server,
+    /// As the registry itself says whose doing it is.
+    Named(String),
+    /// A registry that the registry fetches from, by the operator's name for it.
+    Upstream(String),
 }
 
 impl fmt::Display for Hop {
@@ -103,6 +129,9 @@ impl fmt::Display for Hop {
             Hop::Registry => formatter.write_str("registry"),
             Hop::TokenService(host) => write!(formatter, "token service {host}"),
             Hop::Storage(host) => write!(formatter, "storage {host}"),
+            Hop::Named(name) => formatter.write_str(name),
+            Hop::Server => formatter.write_str("the registry's machine"),
+            Hop::Upstream(name) => write!(formatter, "upstream {name}"),
         }
     }
 }
@@ -229,6 +258,28 @@ rows! {
     ConfigPathUnset "config-path-unset" "containerd isn't told where its hosts.toml files are.";
     MirrorsAndConfigPath "mirrors-and-config-path" "containerd has mirrors in two places and refuses both.";
     OverridePath "override-path" "A mirror's path is used in a way that its program doesn't mean.";
+    ConfigInvalid "config-invalid" "The server doesn't start with its configuration.";
+    ConfigIgnored "config-ignored" "Something in the configuration has no effect.";
+    UsersFile "users-file" "A users file can't be used.";
+    DataDirectory "data-directory" "The data directory isn't there, or can't be written to.";
+    DiskRename "disk-rename" "The file system doesn't put files in place of others as a registry needs it.";
+    DiskSync "disk-sync" "The file system can't make files durable.";
+    DiskCase "disk-case" "The file system takes upper and lower case for the same.";
+    DiskNames "disk-names" "The file system refuses names that a registry's files have.";
+    DiskLocks "disk-locks" "The file system has no locks, so that two servers may work on one directory.";
+    DiskNetwork "disk-network" "The data directory is on a network file system.";
+    DiskVolatile "disk-volatile" "The data directory goes with the machine or the container.";
+    DiskSlow "disk-slow" "The disk takes long to make a file durable.";
+    DiskFull "disk-full" "The disk has little space left.";
+    DiskFiles "disk-files" "The file system can take few more files.";
+    UpstreamName "upstream-name" "An upstream's name has no address on the registry's machine.";
+    UpstreamUnreachable "upstream-unreachable" "An upstream can't be reached from the registry's machine.";
+    UpstreamTls "upstream-tls" "An upstream's certificate isn't believed by the registry.";
+    UpstreamLogin "upstream-login" "An upstream doesn't take the login that the registry has for it.";
+    UpstreamLimit "upstream-limit" "An upstream's limit on pulls is reached, or nearly.";
+    UpstreamFailed "upstream-failed" "An upstream answers as no registry does.";
+    FrontUntrusted "front-untrusted" "A proxy in front isn't believed about its clients.";
+    RefusedLately "refused-lately" "The running server refused something lately.";
 }
 
 #[cfg(test)]

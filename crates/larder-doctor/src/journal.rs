@@ -39,22 +39,22 @@ impl<'a> Journal<'a> {
     }
 
     /// Something that takes a while begins.
-    pub(crate) fn begin(&mut self, stage: Stage, what: impl Into<String>) {
+    pub fn begin(&mut self, stage: Stage, what: impl Into<String>) {
         (self.tell)(&Entry { stage, outcome: Outcome::Begun(what.into()) });
     }
 
     /// As it should be.
-    pub(crate) fn good(&mut self, stage: Stage, what: impl Into<String>) {
+    pub fn good(&mut self, stage: Stage, what: impl Into<String>) {
         self.write(stage, Outcome::Good(what.into()));
     }
 
     /// Not looked at.
-    pub(crate) fn skip(&mut self, stage: Stage, why: impl Into<String>) {
+    pub fn skip(&mut self, stage: Stage, why: impl Into<String>) {
         self.write(stage, Outcome::Skipped(why.into()));
     }
 
     /// Not as it should be.
-    pub(crate) fn find(&mut self, finding: Finding) {
+    pub fn find(&mut self, finding: Finding) {
         self.write(finding.stage, Outcome::Found(finding));
     }
 

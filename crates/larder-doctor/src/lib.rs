@@ -29,7 +29,7 @@ mod bench;
 
 pub use bench::{Measured, measure};
 pub use doctor::{Doctor, Options};
-pub use fetch::{FetchError, Fetched, fetch};
+pub use fetch::{FetchError, Fetched, fetch, time_at};
 pub use files::{ClientFile, ClientPlan, ClientProgram, MergeError, ProxyPlan, ProxyProgram};
 pub use finding::{Finding, Hop, Row, Severity, Stage};
 pub use journal::{Entry, Journal, Outcome};

@@ -36,7 +36,7 @@ pub struct App {
     pub(crate) gate: Gate,
     options: RwLock<Arc<Options>>,
     pub(crate) observers: Observers,
-    pub(crate) problems: Problems,
+    pub(crate) problems: Arc<Problems>,
     /// Clients of which the log already says that they have too many connections.
     crowds: Mutex<HashSet<IpAddr>>,
     /// Clients of which the log already says that they speak the wrong protocol.
@@ -121,7 +121,7 @@ impl App {
             gate,
             options: RwLock::new(Arc::new(options)),
             observers: Observers::default(),
-            problems: Problems::default(),
+            problems: Arc::default(),
             crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
@@ -131,6 +131,11 @@ impl App {
     /// The same, looked at by these.
     pub fn observed_by(self, observers: Observers) -> App {
         App { observers, ..self }
+    }
+
+    /// The same, as another way in to what `other` serves: what one refuses, both tell.
+    pub fn beside(self, other: &App) -> App {
+        App { problems: Arc::clone(&other.problems), ..self }
     }
 
     /// Presents the registry in another way from the next request on; what concerns connections counts

@@ -17,6 +17,7 @@ use larder_core::RegistryError;
 use larder_oci::RepoName;
 use serde_json::{Value, json};
 
+use crate::forwarded;
 use crate::request::{Answer, Call, Failure};
 use crate::respond;
 use crate::route::Route;
@@ -25,6 +26,8 @@ use crate::route::Route;
 const HELLO: &str = "wrong-protocol";
 /// More than an operator reads; the one that was seen least lately makes room.
 const MOST_PROBLEMS: usize = 200;
+/// More proxies than stand before a registry.
+const MOST_FRONTS: usize = 50;
 /// A page of clients, and some memory.
 const MOST_CLIENTS: usize = 1000;
 /// Within this, a client that spoke TLS to the plain port and now speaks plain HTTP only tried: docker, podman and containerd
@@ -39,6 +42,8 @@ pub(crate) struct Problems {
     refused: Mutex<Vec<Problem>>,
     /// Whether there may be a hello among them that a request can still explain; so that requests don't lock for nothing.
     hellos: AtomicBool,
+    /// The one that was seen last stands last.
+    fronts: Mutex<Vec<Front>>,
     /// By a hash of address, agent and door.
     clients: Mutex<HashMap<u64, Seen>>,
 }
@@ -57,6 +62,18 @@ struct Problem {
     count: u64,
     /// How many of them came so close after each other that one answer to what they were about counts for all.
     in_a_row: u64,
+}
+
+/// A proxy that stands before the registry, by the headers that it adds.
+struct Front {
+    proxy: IpAddr,
+    is_trusted: bool,
+    /// Whether it tells whose requests they are.
+    names_client: bool,
+    proto: Option<String>,
+    host: Option<String>,
+    via: Option<String>,
+    last: SystemTime,
 }
 
 /// A client that pulled.
@@ -164,6 +181,24 @@ impl Problems {
         self.note(client, None, None, explained, now);
     }
 
+    /// What a proxy in front says of itself and of its clients, for whoever looks how requests get here.
+    pub(crate) fn note_front(&self, proxy: IpAddr, headers: &HeaderMap, is_trusted: bool, now: SystemTime) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(shortened);
+        let names_client = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
+        let (proto, host, via) = (text("x-forwarded-proto"), text("x-forwarded-host"), text("via"));
+        if !names_client && proto.is_none() && host.is_none() && via.is_none() {
+            return;
+        }
+        let front = Front { proxy, is_trusted, names_client, proto, host, via, last: now };
+        // As with pulls: no request waits for this list.
+        let Ok(mut fronts) = self.fronts.try_lock() else { return };
+        fronts.retain(|known| known.proxy != proxy);
+        if fronts.len() >= MOST_FRONTS {
+            fronts.remove(0);
+        }
+        fronts.push(front);
+    }
+
     /// A proxy that says `http` of requests that reached it by `https`, as `http.host` says that they do.
     pub(crate) fn note_forwarded(&self, proxy: IpAddr, headers: &HeaderMap, public_url: Option<&str>) {
         let is_public = public_url.is_some_and(|url| url.starts_with("https://"));
@@ -206,7 +241,9 @@ impl Problems {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.sort_by_key(|problem| std::cmp::Reverse(problem.last));
         let problems: Vec<Value> = refused.iter().map(problem_json).collect();
-        json!({ "problems": problems })
+        let fronts = self.fronts.lock().unwrap_or_else(PoisonError::into_inner);
+        let fronts: Vec<Value> = fronts.iter().rev().map(front_json).collect();
+        json!({ "problems": problems, "fronts": fronts })
     }
 
     fn clients_json(&self) -> Value {
@@ -227,6 +264,18 @@ impl Problems {
             .collect();
         json!({ "clients": clients })
     }
+}
+
+fn front_json(front: &Front) -> Value {
+    json!({
+        "proxy": front.proxy.to_string(),
+        "trusted": front.is_trusted,
+        "names_client": front.names_client,
+        "proto": front.proto,
+        "host": front.host,
+        "via": front.via,
+        "last": date(front.last),
+    })
 }
 
 fn problem_json(problem: &Problem) -> Value {
@@ -375,6 +424,8 @@ impl Call {
     pub(crate) fn note_forwarded(&self) {
         let (proxy, headers) = (self.peer_address().ip(), &self.parts.headers);
         self.app.problems.note_forwarded(proxy, headers, self.options.public_url.as_deref());
+        let is_trusted = forwarded::is_trusted(proxy, &self.options.trusted_proxies);
+        self.app.problems.note_front(proxy, headers, is_trusted, SystemTime::now());
     }
 
     /// A manifest that went out, by which door, to whom.

@@ -18,6 +18,7 @@ pub(crate) fn serve(
     root: &Path,
     registry: &Registry,
     upstreams: UpstreamReports,
+    main: &App,
     stop: &CancellationToken,
 ) {
     let server = match BoundServer::bind_control(root) {
@@ -35,7 +36,7 @@ pub(crate) fn serve(
         ..Options::default()
     };
     let observers = Observers { upstreams: Some(upstreams), ..Observers::default() };
-    let app = Arc::new(App::new(registry.clone(), gate, options).observed_by(observers));
+    let app = Arc::new(App::new(registry.clone(), gate, options).observed_by(observers).beside(main));
     let (stop, drain) = (stop.clone(), config.http.drain_timeout);
     tokio::spawn(async move {
         if let Err(error) = server.serve(app, stop, drain).await {

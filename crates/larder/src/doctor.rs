@@ -2,6 +2,7 @@
 //! arguments and the page.
 
 mod print;
+mod server;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -12,13 +13,24 @@ use std::time::Duration;
 use clap::Args;
 use larder_doctor::{Doctor, Journal, Login, Machine, Options, Password, Target};
 
+use crate::config::Environment;
 use print::Page;
 
 /// `larder doctor`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The registry as it stands in image names, with a repository and tag if they are meant: registry.lan:5000/team/app:1.
-    registry: String,
+    #[arg(required_unless_present = "server")]
+    registry: Option<String>,
+    /// Look at a registry of this machine from its own side: configuration, disk, clock, upstreams, the proxy in front.
+    #[arg(long, conflicts_with_all = ["registry", "write", "user", "ca"])]
+    server: bool,
+    /// The config.yml of the registry that --server is about; else the one that a start would use.
+    #[arg(long, value_name = "CONFIG", requires = "server")]
+    config: Option<PathBuf>,
+    /// The data directory of a start without a config file, for --server.
+    #[arg(long, value_name = "DIR", requires = "server", conflicts_with = "config")]
+    data: Option<PathBuf>,
     /// Also write: push a small canary to the repository (or to one of its own), and take it away again.
     #[arg(long)]
     write: bool,
@@ -46,8 +58,61 @@ pub(crate) struct Arguments {
 }
 
 /// Looks, and prints. The exit code is 0 when nothing fails, else that of the first stage that does (10 and up).
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let target: Target = arguments.registry.parse()?;
+pub(crate) fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let subject = match &arguments.registry {
+        Some(registry) => Subject::Client(Box::new(client(arguments, registry.parse()?)?)),
+        None => Subject::Server(server::Place {
+            config: arguments.config.as_deref(),
+            data: arguments.data.as_deref(),
+            environment,
+            may_use_system_directory,
+        }),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = if arguments.json {
+        let mut journal = Journal::new(|_| {});
+        runtime.block_on(subject.examine(&mut journal))?;
+        writeln!(io::stdout(), "{:#}", journal.to_json())?;
+        journal.exit_code()
+    } else {
+        let page = Page::new(io::stderr().is_terminal());
+        let mut trouble = None;
+        let mut journal = Journal::new(|entry| {
+            let told = page.entry(&mut io::stdout(), &mut io::stderr(), entry);
+            trouble = trouble.take().or(told.err());
+        });
+        runtime.block_on(subject.examine(&mut journal))?;
+        let (sum, code) = (print::sum(journal.findings()), journal.exit_code());
+        drop(journal);
+        if let Some(error) = trouble {
+            return Err(error.into());
+        }
+        writeln!(io::stdout(), "\n{sum}")?;
+        code
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// Which side of a registry is looked at.
+enum Subject<'a> {
+    Client(Box<Doctor>),
+    Server(server::Place<'a>),
+}
+
+impl Subject<'_> {
+    async fn examine(&self, journal: &mut Journal<'_>) -> Result<(), Box<dyn Error>> {
+        match self {
+            Subject::Client(doctor) => Ok(doctor.examine(journal).await?),
+            Subject::Server(place) => server::examine(place, journal).await,
+        }
+    }
+}
+
+fn client(arguments: &Arguments, target: Target) -> Result<Doctor, Box<dyn Error>> {
     let machine = Machine::here();
     let options = Options {
         write: arguments.write,
@@ -61,30 +126,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         machine: Some(machine),
         ..Options::default()
     };
-    let doctor = Doctor { target, options };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = if arguments.json {
-        let mut journal = Journal::new(|_| {});
-        runtime.block_on(doctor.examine(&mut journal))?;
-        writeln!(io::stdout(), "{:#}", journal.to_json())?;
-        journal.exit_code()
-    } else {
-        let page = Page::new(io::stderr().is_terminal());
-        let mut trouble = None;
-        let mut journal = Journal::new(|entry| {
-            let told = page.entry(&mut io::stdout(), &mut io::stderr(), entry);
-            trouble = trouble.take().or(told.err());
-        });
-        runtime.block_on(doctor.examine(&mut journal))?;
-        let (sum, code) = (print::sum(journal.findings()), journal.exit_code());
-        drop(journal);
-        if let Some(error) = trouble {
-            return Err(error.into());
-        }
-        writeln!(io::stdout(), "\n{sum}")?;
-        code
-    };
-    Ok(ExitCode::from(code))
+    Ok(Doctor { target, options })
+}
+
+/// An error with what caused it, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    words
 }
 
 fn login(arguments: &Arguments) -> Result<Option<Login>, Box<dyn Error>> {

@@ -112,7 +112,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::Cache(command) => cache::run(&command, environment, may_use_system_directory),
         Command::Warm(arguments) => cache::warm(&arguments, environment, may_use_system_directory),
-        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments, environment, may_use_system_directory),
         Command::Init(arguments) => init::run(&arguments, &mut std::io::stdout()),
         Command::Status(arguments) => status::run(&arguments, &mut std::io::stdout()),
         Command::Completions { shell } => Ok(documents::completions(shell, &mut std::io::stdout())),

@@ -155,7 +155,7 @@ async fn run(
         audit.note("start", true, concat!("larder ", env!("CARGO_PKG_VERSION"), " listens"));
     }
     let stop = CancellationToken::new();
-    control::serve(config, root, &registry, remotes.reports(), &stop);
+    control::serve(config, root, &registry, remotes.reports(), &app, &stop);
     let maintenance = tokio::spawn({
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }

@@ -15,6 +15,8 @@ mod healthy;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod pull;
 #[cfg(test)]
 mod push;

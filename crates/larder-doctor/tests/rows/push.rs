@@ -57,6 +57,22 @@ async fn uploads_that_cannot_begin() {
             "unchanged",
         ),
         (
+            "a registry that fails",
+            Fault::At("POST /v2/", 500, REGISTRYS, r#"{"errors":[{"code":"UNKNOWN"}]}"#),
+            Row::UploadRefused,
+            "registry",
+            "can't be begun",
+            "registry's log",
+        ),
+        (
+            "a registry that can't store",
+            Fault::At("PUT /v2/x/blobs/", 500, REGISTRYS, r#"{"errors":[{"code":"UNKNOWN"}]}"#),
+            Row::UploadFailed,
+            "registry",
+            "can't be stored",
+            "rights of the directory",
+        ),
+        (
             "a firewall",
             Fault::At("POST /v2/", 403, NGINX, "<html><title>403 Forbidden</title></html>"),
             Row::MethodRefused,

@@ -66,6 +66,29 @@ fn the_lists_do_not_grow_without_end() {
 }
 
 #[test]
+fn a_proxy_is_known_by_the_headers_that_it_adds() {
+    let problems = Problems::default();
+    let mut headers = HeaderMap::new();
+    problems.note_front(address(1), &headers, true, SystemTime::UNIX_EPOCH);
+    assert_eq!(problems.to_json()["fronts"], json!([]), "a client of its own");
+    headers.insert("x-forwarded-for", http::HeaderValue::from_static("10.0.0.9"));
+    headers.insert("x-forwarded-proto", http::HeaderValue::from_static("https"));
+    for number in 0..=MOST_FRONTS {
+        let proxy = address(u8::try_from(number).expect("a byte"));
+        problems.note_front(proxy, &headers, true, SystemTime::UNIX_EPOCH);
+        problems.note_front(proxy, &headers, false, SystemTime::UNIX_EPOCH);
+    }
+    let told = problems.to_json();
+    let fronts = told["fronts"].as_array().expect("a list");
+    assert_eq!(fronts.len(), MOST_FRONTS);
+    let newest = json!({
+        "proxy": "10.0.0.50", "trusted": false, "names_client": true, "proto": "https", "host": null, "via": null,
+        "last": "1970-01-01T00:00:00Z",
+    });
+    assert_eq!(fronts[0], newest);
+}
+
+#[test]
 fn a_proxy_that_forgets_tls_is_named_only_where_tls_is_promised() {
     let problems = Problems::default();
     let mut headers = HeaderMap::new();
