@@ -161,6 +161,12 @@ async fn looked_at(text: &str, directory: &Path) -> (Vec<(Row, String, String)>,
     (found.collect(), journal.exit_code())
 }
 
+/// What the disk of whoever runs the tests is warned of: it may be in memory, slow, or nearly full.
+fn is_not_of_this_machine(row: &Row) -> bool {
+    use Row::{DiskFiles, DiskFull, DiskNetwork, DiskSlow, DiskVolatile};
+    ![DiskFiles, DiskFull, DiskNetwork, DiskSlow, DiskVolatile].contains(row)
+}
+
 #[tokio::test]
 async fn a_registry_without_faults_and_ones_with_each() {
     let home = tempfile::tempdir().expect("a directory");
@@ -173,9 +179,8 @@ async fn a_registry_without_faults_and_ones_with_each() {
         )
     };
     let (found, code) = looked_at(&config(""), home.path()).await;
-    let found: Vec<Row> =
-        found.into_iter().map(|(row, _, _)| row).filter(|row| *row != Row::DiskVolatile).collect();
-    assert_eq!((found, code), (vec![], 0), "this machine's own disk may be in memory");
+    let found: Vec<Row> = found.into_iter().map(|(row, ..)| row).filter(is_not_of_this_machine).collect();
+    assert_eq!((found, code), (vec![], 0));
     let (found, code) = looked_at(&config("htpp: {}\n"), home.path()).await;
     assert_eq!((found[0].0, code), (Row::ConfigInvalid, 20), "{found:?}");
     assert!(found[0].1.contains("did you mean \"http\"?"), "{found:?}");
@@ -191,7 +196,7 @@ async fn a_registry_without_faults_and_ones_with_each() {
         "upstreams:\n  - name: deaf\n    urls: [http://127.0.0.1:1]\n  - name: nameless\n    urls: [http://registry.invalid]\n",
     );
     let (found, code) = looked_at(&upstreams, home.path()).await;
-    let found: Vec<_> = found.into_iter().filter(|(row, ..)| *row != Row::DiskVolatile).collect();
+    let found: Vec<_> = found.into_iter().filter(|(row, ..)| is_not_of_this_machine(row)).collect();
     let rows: Vec<Row> = found.iter().map(|(row, ..)| *row).collect();
     assert_eq!((rows, code), (vec![Row::UpstreamUnreachable, Row::UpstreamName], 23), "{found:?}");
     assert!(
