@@ -27,6 +27,7 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, origin: &Origin) -> Result
     report.case("larder", "blobs from a CDN, which sees no credentials", || cdn(ring, origin, &image));
     report.case("larder", "a pushed tag is never overwritten", || pushed(ring, origin));
     report.case("larder", "an image whose upstream is gone, after a restart", || gone(ring, origin, &image));
+    report.case("larder", "tags and referrers are the upstream's", || listed(ring, origin));
     report.case("larder", "tokens that expire before their time", || expired(ring, origin, &image));
     report.case("larder", "a damaged copy comes back from the upstream", || damaged(ring, origin, &image));
     report.case("larder", "a tag that moved upstream moves here", || moved(ring, origin));
@@ -57,6 +58,41 @@ fn cdn(ring: &Ring, origin: &Origin, image: &Image) -> Result {
     }
     // One repository, one scope: one token serves all of its requests.
     same("the tokens asked for", &tokens.len(), &1)
+}
+
+/// docker-registry has no referrers API: what refers to an image is found by the tag that clients keep it under.
+fn listed(ring: &Ring, origin: &Origin) -> Result {
+    let repository = "library/listed";
+    let images = [3300, 3301].map(|seed| Image::single(seed, "amd64", &[900]));
+    for (tag, image) in ["1", "2"].iter().zip(&images) {
+        origin.push(repository, tag, image)?;
+    }
+    let [first, _] = &images;
+    let signature = Image::single(3302, "amd64", &[100]);
+    let referrers = Image::index_of(vec![signature]);
+    let kept_under = first.digest().replace(':', "-");
+    origin.push(repository, &kept_under, &referrers)?;
+    let mut front = origin.front()?;
+    let server = Cache::of(ring, Program::Larder, "seams-listed", &front)?.start()?;
+    let registry = Registry::new(server.http());
+    let listed = registry.tags(repository)?.context("the tags")?;
+    same("the tags of which nothing is here", &listed, &vec!["1".to_owned(), "2".to_owned(), kept_under])?;
+    let path = format!("/v2/{repository}/referrers/{}", first.digest());
+    let answer = server.http().get(&path, &[])?;
+    same("the status of the referrers", &answer.status, &200)?;
+    let words = String::from_utf8_lossy(&answer.body);
+    let signature = referrers.children.first().context("the signature")?.digest();
+    if !words.contains(signature) {
+        fail!("the referrers are {words}, and {signature} is not among them");
+    }
+    registry.walk(repository, "1", &mut Walked::default())?;
+    front.unplug();
+    let answer = server.http().get(&format!("/v2/{repository}/tags/list"), &[])?;
+    same("the status without the upstream", &answer.status, &200)?;
+    answer.header("warning").context("the Warning")?;
+    same("the tags that are here", &registry.tags(repository)?, &Some(vec!["1".to_owned()]))?;
+    let other = server.http().get("/v2/library/never-asked/tags/list", &[])?;
+    same("the status of a repository of which nothing is known", &other.status, &502)
 }
 
 /// Each token is good for one request, whatever its service says: each further request is refused once, in the middle of a

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use larder_meta::Origin;
 use larder_oci::{Reference, RepoName, Tag};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::manifests::{Answer, Asking};
 use super::remembered::Known;
@@ -70,8 +70,15 @@ impl Registry {
         repository: &RepoName,
         reference: &Reference,
     ) -> Result<Option<PulledManifest>, RegistryError> {
-        if let Some(unkept) = self.inner.cache.unkept.of(repository, reference) {
-            return Ok(Some(self.hit(repository, unkept)));
+        let cache = &self.inner.cache;
+        if let Some(unkept) = cache.unkept.of(repository, reference) {
+            let known = || cache.remembered.of(&(repository.clone(), reference.clone()));
+            let counts =
+                matches!(reference, Reference::Digest(_)) || matches!(known(), Some(Known::Fresh { .. }));
+            // A tag that is to be asked about anew is asked about when it is here, which may be waited for as an answer is.
+            if counts || timeout(source.settings.tag_budget, self.until_kept(repository)).await.is_err() {
+                return Ok(Some(self.hit(repository, unkept)));
+            }
         }
         let stored = self.sound_manifest(repository, reference).await?;
         match (reference, stored) {

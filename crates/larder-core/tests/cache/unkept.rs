@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
+use larder_core::{Freshness, UpstreamSettings};
 use larder_oci::{Digest, Reference};
 use larder_storage::Disk;
 use larder_storage::hook::{DiskHook, Mutation};
@@ -33,7 +35,8 @@ async fn a_manifest_does_not_wait_for_a_busy_disk_and_is_fetched_once_all_the_sa
     let (root, busy) = (tempfile::tempdir().unwrap(), Arc::new(Busy::default()));
     let disk = Disk::open_with(root.path(), Some(Arc::clone(&busy) as Arc<dyn DiskHook>)).unwrap();
     let (registry, fake) = (open_on(Arc::new(disk)), Fake::new());
-    registry.set_upstreams(upstreams(&fake, settings()));
+    let fresh_for = Freshness::For(Duration::from_secs(3600));
+    registry.set_upstreams(upstreams(&fake, UpstreamSettings { fresh_for, ..settings() }));
     let world = World { root, registry, fake, image: image(1, 1000) };
     world.publish(APP, Some("latest"), &world.image.clone());
     let (pull, tag) = (access(APP), Reference::Tag("latest".parse().unwrap()));
