@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::directory_syncs::DirectorySyncs;
 use crate::error::{DiskOperation, StorageError};
 use crate::hook::{DiskHook, Mutation};
+use crate::names::Names;
 use crate::root::{self, STAGING};
 
 /// How many directories are remembered as durable. At about 150 bytes each this stays below 10 MB;
@@ -160,37 +161,35 @@ impl Disk {
     /// As [`put_all`](Disk::put_all); where there is one, a file's last change is set to this many nanoseconds since 1970.
     pub fn put_all_dated(&self, files: &[(&Path, &[u8], Option<i64>)]) -> Result<Vec<Stat>, StorageError> {
         let mut stats = Vec::with_capacity(files.len());
-        let mut parents: Vec<&Path> = Vec::with_capacity(files.len());
+        let mut names = Names::default();
         for (path, bytes, modified) in files {
-            let parent = path.parent().unwrap_or(Path::new(""));
             let (staged, stat) = self.stage(bytes, *modified)?;
-            self.place(&staged, path).inspect_err(|_| self.discard(&staged))?;
+            self.place(&staged, path, &mut names).inspect_err(|_| self.discard(&staged))?;
             stats.push(stat);
-            if !parents.contains(&parent) {
-                parents.push(parent);
-            }
         }
-        for parent in parents {
-            self.sync_directory(parent)?;
-        }
+        self.sync_names(names)?;
         Ok(stats)
     }
 
     /// Moves a synced file to `path`; durable when this returns.
     pub(crate) fn publish(&self, from: &Path, path: &Path) -> Result<(), StorageError> {
-        self.place(from, path)?;
-        self.sync_directory(path.parent().unwrap_or(Path::new("")))
+        let mut names = Names::default();
+        self.place(from, path, &mut names)?;
+        self.sync_names(names)
     }
 
-    /// Renames a file to its place, whose directory is created durably.
-    fn place(&self, from: &Path, path: &Path) -> Result<(), StorageError> {
+    /// Renames a file to its place, whose directory is made with its ancestors. Nothing of that is durable before
+    /// [`sync_names`](Disk::sync_names).
+    fn place(&self, from: &Path, path: &Path, names: &mut Names) -> Result<(), StorageError> {
         let _placing = self.placing.read().unwrap_or_else(PoisonError::into_inner);
         let parent = path.parent().unwrap_or(Path::new(""));
-        match self.create_directory(parent).and_then(|()| self.rename(from, path)) {
+        names.change(parent);
+        match self.make_directories(parent, names).and_then(|()| self.rename(from, path)) {
             Err(StorageError::Io { source, .. }) if is_absence(&source) => {
                 // Somebody else removed a directory that this process remembered: make it again.
                 self.durable.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                self.create_directory(parent)?;
+                names.made.clear();
+                self.make_directories(parent, names)?;
                 self.rename(from, path)
             }
             placed => placed,
@@ -232,20 +231,6 @@ impl Disk {
             self.done(Mutation::RemoveDirectory(&full));
         }
         removed
-    }
-
-    /// Creates a directory with its ancestors; all are durable when this returns.
-    pub fn create_directory(&self, path: &Path) -> Result<(), StorageError> {
-        if path.as_os_str().is_empty() || self.is_durable(path) {
-            return Ok(());
-        }
-        let parent = path.parent().unwrap_or(Path::new(""));
-        self.create_directory(parent)?;
-        self.make_directory(path)?;
-        // Also when it was there already: whoever made it may not have synced it yet.
-        self.sync_directory(parent)?;
-        self.remember_durable(path);
-        Ok(())
     }
 
     // The steps. Each announces itself to the hook.
@@ -423,11 +408,11 @@ impl Disk {
         Ok(())
     }
 
-    fn is_durable(&self, path: &Path) -> bool {
+    pub(crate) fn is_durable(&self, path: &Path) -> bool {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
     }
 
-    fn remember_durable(&self, path: &Path) {
+    pub(crate) fn remember_durable(&self, path: &Path) {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         if durable.len() >= REMEMBERED_DIRECTORIES {
             durable.clear();

@@ -11,6 +11,7 @@
 //! bytes are safe) and the index (it is derived from the files).
 
 mod disk;
+mod names;
 mod volatile;
 mod root;
 mod directory_syncs;
