@@ -2,7 +2,9 @@
 //! healthy ones; and the files that `larder proxy` and `larder client` print, in the programs that they are for.
 
 mod faults;
+mod servers;
 mod files;
+mod builders;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,13 +24,27 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long the slow uploads take, in seconds; the proxies' timeouts are half of that.
 const SLOW: &str = "4";
 
-pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
+pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let mut report = Report::new("doctor");
     let ring = Ring::fresh("doctor")?;
     let authority = Authority::make(&ring, &[LOOPBACK, "localhost"])?;
-    healthy(&mut report, &ring, &authority);
-    faults::cases(&mut report, &ring, &authority);
-    files::cases(&mut report, &ring, &authority)?;
+    let only = arguments.text("only");
+    let is_meant = |part: &str| only.is_none_or(|only| only.split(',').any(|one| one == part));
+    if is_meant("healthy") {
+        healthy(&mut report, &ring, &authority);
+    }
+    if is_meant("faults") {
+        faults::cases(&mut report, &ring, &authority);
+    }
+    if is_meant("server") {
+        servers::cases(&mut report, &ring);
+    }
+    if is_meant("proxies") {
+        files::proxies(&mut report, &ring, &authority)?;
+    }
+    if is_meant("clients") {
+        files::clients(&mut report, &ring, &authority);
+    }
     Ok(report)
 }
 
@@ -53,26 +69,32 @@ fn examine(ring: &Ring, host: &str, more: &[&str], with_login: bool) -> Result<F
     let run = if with_login { run.args(["--user", USER, "--password-stdin"]).stdin(PASSWORD) } else { run };
     let output = run.output()?;
     let told: Value = serde_json::from_str(&output.stdout).context(output.all())?;
-    let entries = told.get("entries").and_then(Value::as_array).context("entries")?;
-    let text =
-        |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let findings: Vec<Finding> = entries
-        .iter()
-        .filter(|entry| entry.get("row").is_some())
-        .map(|entry| Finding {
-            row: text(entry, "row"),
-            hop: text(entry, "hop"),
-            fix: text(entry, "fix"),
-            seen: text(entry, "seen"),
-        })
-        .collect();
-    if entries.len() < 3 {
-        fail!("the doctor looked at next to nothing: {}", output.all());
-    }
-    Ok(Found(findings))
+    Found::of(&told)
 }
 
 impl Found {
+    /// Of a doctor's `--json`.
+    fn of(told: &Value) -> Result<Found> {
+        let entries = told.get("entries").and_then(Value::as_array).context("entries")?;
+        let text = |entry: &Value, name: &str| {
+            entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let findings: Vec<Finding> = entries
+            .iter()
+            .filter(|entry| entry.get("row").is_some())
+            .map(|entry| Finding {
+                row: text(entry, "row"),
+                hop: text(entry, "hop"),
+                fix: text(entry, "fix"),
+                seen: text(entry, "seen"),
+            })
+            .collect();
+        if entries.len() < 3 {
+            fail!("the doctor looked at next to nothing: {told}");
+        }
+        Ok(Found(findings))
+    }
+
     fn nothing(&self) -> Result {
         same("what was found", &self.rows(), &Vec::<&str>::new()).context(self.seen())
     }
@@ -138,6 +160,7 @@ enum Proxy {
     Nginx,
     Caddy,
     Haproxy,
+    Apache,
 }
 
 impl Proxy {
@@ -153,6 +176,21 @@ impl Proxy {
                      uwsgi_temp_path {home}/u;\nscgi_temp_path {home}/s;\n{front}\n}}\n"
                 )
             }
+            // The modules that Debian loads unasked, and those that the printed file asks for.
+            Proxy::Apache => {
+                let modules: String =
+                    ["mpm_event", "authz_core", "ssl", "socache_shmcb", "proxy", "proxy_http"]
+                        .into_iter()
+                        .chain(["headers", "reqtimeout", "env"])
+                        .map(|name| {
+                            format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+                        })
+                        .collect();
+                let home = home.display();
+                format!(
+                    "ServerRoot {home}\nServerName localhost\nPidFile {home}/pid\nErrorLog {home}/error.log\n{modules}{front}\n"
+                )
+            }
             Proxy::Caddy | Proxy::Haproxy => front.to_owned(),
         };
         let config = ring.write(&format!("{title}.conf"), config)?;
@@ -166,6 +204,7 @@ impl Proxy {
                 .arg(config),
             Proxy::Caddy => Run::new("caddy").args(["run", "--adapter", "caddyfile", "--config"]).arg(config),
             Proxy::Haproxy => Run::new("haproxy").arg("-db").arg("-f").arg(config),
+            Proxy::Apache => Run::new("apache2").args(["-DFOREGROUND", "-f"]).arg(config),
         };
         let run = run.env("HOME", &home).env("XDG_DATA_HOME", &home).env("XDG_CONFIG_HOME", &home);
         let mut daemon = run.daemon(ring, &format!("proxy-{title}"))?;

@@ -50,7 +50,7 @@ const RINGS: &[Ring] = &[
     ("clients", &["peer", "only"], clients::ring),
     ("doors", &[], clients::doors::ring),
     ("proxies", &["peer"], proxies::ring),
-    ("doctor", &[], doctor::ring),
+    ("doctor", &["only"], doctor::ring),
     ("cache", &[], cache::ring),
     ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),

@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nginx", "nginx"),
     ("caddy", "caddy"),
     ("haproxy", "haproxy"),
+    ("apache2-bin", "apache2"),
     ("apache2-utils", "htpasswd"),
     ("curl", "curl"),
     ("wrk", "wrk"),
@@ -44,12 +45,21 @@ const GO_TOOLS: &[(&str, &str, &str)] = &[
     ("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
     ("regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7"),
     ("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
+    // Reads k3s' registries.yaml with k3s' own library.
+    ("wharfie", "github.com/rancher/wharfie", "v0.7.1"),
     // The module proxy doesn't serve commit 967efdc079b9 of the suite; this one is its successor.
     (
         "conformance",
         "github.com/opencontainers/distribution-spec/conformance",
         "v0.0.0-20260831232431-97274622c111",
     ),
+];
+
+/// Programs whose module says `exclude`, which `go install` refuses: built where the module is unpacked.
+/// (program, module, version, its command in the module).
+const GO_MODULES: &[(&str, &str, &str, &str)] = &[
+    ("buildkitd", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildkitd"),
+    ("buildctl", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildctl"),
 ];
 
 /// Go's own compiler is fetched by an older `go`, and cold builds of helm take minutes.
@@ -82,6 +92,9 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
     }
     for (program, module, version) in GO_TOOLS {
         report.case(program, version, || go_install(program, module, version));
+    }
+    for (program, module, version, command) in GO_MODULES {
+        report.case(program, version, || go_build(program, module, version, command));
     }
     Ok(report)
 }
@@ -124,6 +137,33 @@ fn install(packages: &[&str]) -> Result {
 }
 
 fn go_install(program: &str, module: &str, version: &str) -> Result {
+    once(program, version, |dir| {
+        let install = go().args(["install", &format!("{module}@{version}")]).env("GOBIN", dir);
+        install.ok().map(drop)
+    })
+}
+
+fn go_build(program: &str, module: &str, version: &str, command: &str) -> Result {
+    once(program, version, |dir| {
+        let answer = go()
+            .args(["mod", "download", "-json", &format!("{module}@{version}")])
+            .dir(Path::new("/"))
+            .ok()?;
+        let answer: serde_json::Value = serde_json::from_str(&answer)?;
+        let unpacked =
+            answer.get("Dir").and_then(serde_json::Value::as_str).context("the module's directory")?;
+        let build = go().args(["build", "-o"]).arg(dir.join(program)).arg(command).dir(Path::new(unpacked));
+        build.ok().map(drop)
+    })
+}
+
+fn go() -> Run {
+    let run = Run::new("go").env("GOFLAGS", "-trimpath").env("GOTOOLCHAIN", "auto").env("CGO_ENABLED", "0");
+    run.limit(GO_SECONDS)
+}
+
+/// Makes a program below the directory of tools, unless it is there in this version.
+fn once(program: &str, version: &str, make: impl FnOnce(&Path) -> Result) -> Result {
     let dir = places::tools();
     let stamp = dir.join(format!(".{program}-{version}"));
     if dir.join(program).try_exists()? && stamp.try_exists()? {
@@ -133,17 +173,9 @@ fn go_install(program: &str, module: &str, version: &str) -> Result {
         install_go()?;
     }
     fs::create_dir_all(&dir)?;
-    Run::new("go")
-        .args(["install", &format!("{module}@{version}")])
-        .env("GOBIN", &dir)
-        .env("GOFLAGS", "-trimpath")
-        .env("GOTOOLCHAIN", "auto")
-        .env("CGO_ENABLED", "0")
-        .limit(GO_SECONDS)
-        .ok()
-        .context(
-            "installing a Go client (these need Go 1.26, which an older Go since 1.21 fetches by itself)",
-        )?;
+    make(&dir).context(
+        "installing a Go client (these need Go 1.26, which an older Go since 1.21 fetches by itself)",
+    )?;
     fs::write(stamp, "")?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What `larder proxy` and `larder client` print, in the programs that it is for.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,26 +11,37 @@ use crate::failure::{Result, fail, same};
 use crate::image::Image;
 use crate::places::Ring;
 use crate::process::Run;
+use crate::random::Random;
 use crate::report::Report;
 use crate::server::{Auth, Plan, Program, Server};
 use crate::tls::Authority;
 
-/// A layer for the way through a proxy: larger than any buffer.
-const LARGE_LAYER: usize = 100 << 20;
+/// A layer for the way through a proxy, in bytes: larger than any buffer.
+const LARGE_LAYER: usize = 500 << 20;
+/// What of it is made at once.
+const PIECE: usize = 1 << 20;
+/// Longest that docker may take to push or pull it, in seconds.
+const LARGE_SECONDS: u64 = 300;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) fn cases(report: &mut Report, ring: &Ring, authority: &Authority) -> Result {
-    let engine = Engine::start(ring, "dockerd", &[])?;
-    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy] {
+/// The printed fronts, each in its proxy.
+pub(super) fn proxies(report: &mut Report, ring: &Ring, authority: &Authority) -> Result {
+    // One has the image, and the other none of its layers, however often it has pulled it.
+    let pusher = Engine::start(ring, "dockerd-pusher", &[])?;
+    let puller = Engine::start(ring, "dockerd-puller", &[])?;
+    let built =
+        report.step("docker", "builds an image with a layer of 500 MB", || large_image(ring, &pusher));
+    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy, Proxy::Apache] {
         let title = format!("printed-{proxy:?}").to_lowercase();
         report.about(&title);
-        behind(report, ring, authority, &engine, proxy, &title);
+        behind(report, ring, authority, proxy, &title, |host| match &built {
+            Some(id) => docker_round(&pusher, &puller, host, id),
+            None => fail!("there is no image"),
+        });
     }
     report.about("");
-    engine.stop(report);
-    report.about("printed client");
-    clients(report, ring, authority);
-    report.about("");
+    pusher.stop(report);
+    puller.stop(report);
     Ok(())
 }
 
@@ -42,9 +54,9 @@ fn behind(
     report: &mut Report,
     ring: &Ring,
     authority: &Authority,
-    engine: &Engine,
     proxy: Proxy,
     title: &str,
+    docker_round: impl FnOnce(&str) -> Result,
 ) {
     let started = report.step("proxy", "starts with what is printed", || {
         let (server, _) = backend(ring, title, Program::Larder, Auth::None)?;
@@ -53,10 +65,11 @@ fn behind(
             Proxy::Nginx => "nginx",
             Proxy::Caddy => "caddy",
             Proxy::Haproxy => "haproxy",
+            Proxy::Apache => "apache",
         };
         let (certificate, key) = match proxy {
             Proxy::Haproxy => (&authority.pair, &authority.key),
-            Proxy::Nginx | Proxy::Caddy => (&authority.certificate, &authority.key),
+            Proxy::Nginx | Proxy::Caddy | Proxy::Apache => (&authority.certificate, &authority.key),
         };
         let printed = larder()?
             .args(["proxy", name, "127.0.0.1", "--registry", &server.host, "--listen", &host])
@@ -68,7 +81,7 @@ fn behind(
         // Caddy's own administration and redirects would take ports of the machine.
         let printed = match proxy {
             Proxy::Caddy => format!("{{\n    admin off\n    auto_https disable_redirects\n}}\n{printed}"),
-            Proxy::Nginx | Proxy::Haproxy => printed,
+            Proxy::Nginx | Proxy::Haproxy | Proxy::Apache => printed,
         };
         Ok((proxy.start(ring, title, &host, &printed)?, server))
     });
@@ -84,43 +97,45 @@ fn behind(
             fail!("it wrote something else: {told}")
         }
     });
-    report.case("docker", "pushes and pulls a layer of 100 MB", || {
-        docker_round(ring, engine, &front.host, title)
-    });
+    report.case("docker", "pushes and pulls a layer of 500 MB", || docker_round(&front.host));
     let _ = std::fs::remove_dir_all(Path::new("/etc/docker/certs.d").join(&front.host));
     report.case("registry", "ends", || server.daemon.stop());
 }
 
-fn docker_round(ring: &Ring, engine: &Engine, host: &str, title: &str) -> Result {
-    let docker = |arguments: &[&str]| {
-        Run::new("docker")
-            .args(["--host", &engine.url])
-            .args(arguments)
-            .env("DOCKER_BUILDKIT", "0")
-            .limit(300)
-    };
-    let image = Image::single(7, crate::image::native_architecture(), &[LARGE_LAYER]);
-    let context = ring.make_dir(format!("context-{title}"))?;
-    let mut dockerfile = String::from("FROM scratch\n");
-    for (number, blob) in image.blobs.iter().enumerate() {
-        std::fs::write(context.join(format!("file-{number}")), &blob.bytes)?;
-        dockerfile.push_str(&format!("COPY file-{number} /file-{number}\n"));
+fn docker(engine: &Engine, arguments: &[&str]) -> Result<String> {
+    let run = Run::new("docker").args(["--host", &engine.url]).args(arguments);
+    run.env("DOCKER_BUILDKIT", "0").limit(LARGE_SECONDS).ok().map(|told| told.trim().to_owned())
+}
+
+/// An image whose layer can't be made smaller; its id.
+fn large_image(ring: &Ring, engine: &Engine) -> Result<String> {
+    let context = ring.make_dir("context-large")?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(context.join("large"))?);
+    let mut random = Random::new(7);
+    for _ in 0..LARGE_LAYER / PIECE {
+        file.write_all(&random.bytes(PIECE))?;
     }
-    std::fs::write(context.join("Dockerfile"), dockerfile)?;
-    let name = format!("{host}/ring/large:1");
-    let built = docker(&["build", "--quiet", "--tag", &name, &context.display().to_string()]).ok()?;
-    docker(&["push", &name]).ok()?;
-    docker(&["rmi", "--force", &name]).ok()?;
-    docker(&["image", "prune", "--all", "--force"]).ok()?;
-    docker(&["pull", &name]).ok()?;
-    let pulled = docker(&["image", "inspect", "--format", "{{.Id}}", &name]).ok()?;
+    file.flush()?;
+    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY large /large\n")?;
+    let id = docker(engine, &["build", "--quiet", "--tag", "large", &context.display().to_string()])?;
     std::fs::remove_dir_all(&context)?;
-    docker(&["rmi", "--force", &name]).ok()?;
-    same("the image's id", &pulled.trim(), &built.trim())
+    Ok(id)
+}
+
+fn docker_round(pusher: &Engine, puller: &Engine, host: &str, id: &str) -> Result {
+    let name = format!("{host}/ring/large:1");
+    docker(pusher, &["tag", id, &name])?;
+    docker(pusher, &["push", &name])?;
+    docker(pusher, &["rmi", &name])?;
+    docker(puller, &["pull", &name])?;
+    let pulled = docker(puller, &["image", "inspect", "--format", "{{.Id}}", &name])?;
+    docker(puller, &["rmi", "--force", &name])?;
+    same("the image's id", &pulled.as_str(), &id)
 }
 
 /// An image that nobody else in the world has, under a name of Docker Hub: who pulls it has asked the mirror.
-fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
+pub(super) fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
+    report.about("printed client");
     let started = report.step("registry", "has an image that Docker Hub lacks", || {
         let data = ring.make_dir("data-mirror")?;
         let plan = Plan { tls: Some(authority), ..Plan::open(Program::Larder, &data) };
@@ -172,7 +187,9 @@ fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
         relocate(&hosts, &into)?;
         containerd(ring, &hosts, &image)
     });
+    super::builders::cases(report, ring, &server.host, print);
     report.case("registry", "ends", || server.daemon.stop());
+    report.about("");
 }
 
 fn podman(ring: &Ring, into: &Path, run: &Path, server: &Server, name: &str) -> Result {

@@ -268,9 +268,9 @@ fn buildkit(plan: &ClientPlan) -> Vec<ClientFile> {
             .push_str(&format!("[registry.\"{upstream}\"]\nmirrors = [\"{}\"]\n\n", plan.location(upstream)));
     }
     content.push_str(&format!("[registry.\"{}\"]\n", plan.registry));
-    if !plan.tls {
-        content.push_str("http = true\n");
-    } else if plan.authority.is_some() {
+    // Left out, BuildKit speaks plain HTTP to this machine's own addresses.
+    content.push_str(if plan.tls { "http = false\n" } else { "http = true\n" });
+    if plan.tls && plan.authority.is_some() {
         content.push_str(&format!("ca = [\"{authority}\"]\n"));
     }
     let mut files = vec![ClientFile {

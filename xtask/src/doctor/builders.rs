@@ -1,0 +1,78 @@
+//! Files for k3s and BuildKit in what reads them: k3s' own library for its `registries.yaml`, and a buildkitd.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::failure::{Result, fail};
+use crate::places::Ring;
+use crate::process::Run;
+use crate::report::Report;
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// The canary's names, under Docker Hub's and under another registry's.
+const NAMES: [&str; 2] = ["docker.io/library/larder-canary:1", "ghcr.io/larder/canary:1"];
+
+/// `printed` gives the directory below which a client's files were written.
+pub(super) fn cases(report: &mut Report, ring: &Ring, host: &str, printed: impl Fn(&str) -> Result<PathBuf>) {
+    report.case("k3s", "its reader of registries.yaml pulls Docker Hub's name from the mirror", || {
+        let into = printed("k3s")?;
+        let file = into.join("etc/rancher/k3s/registries.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, text.replace(" /etc/", &format!(" {}/etc/", into.display())))?;
+        let home = ring.make_dir("home-k3s")?;
+        // Of a mirror with a path this reader, unlike k3s' containerd, asks for `/v2/` below the path, which isn't there.
+        let (out, name) = (ring.make_dir("k3s-pulled")?, "docker.io/library/larder-canary:1");
+        let pull = Run::new("wharfie").arg("--private-registry").arg(&file).arg(name).arg(&out);
+        pull.env("HOME", &home).env("DOCKER_CONFIG", &home).ok()?;
+        has_canary(&out, name)
+    });
+    report.case("buildkit", "builds from both upstreams' names out of the mirror, and pushes", || {
+        let into = printed("buildkit")?;
+        let file = into.join("etc/buildkit/buildkitd.toml");
+        let text = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, text.replace("\"/etc/", &format!("\"{}/etc/", into.display())))?;
+        let address = format!("unix://{}", ring.sockets.join("buildkitd.sock").display());
+        let mut daemon = Run::new("buildkitd")
+            .arg("--config")
+            .arg(&file)
+            .args([
+                "--addr",
+                &address,
+                "--oci-worker-snapshotter=native",
+                "--containerd-worker=false",
+                "--root",
+            ])
+            .arg(ring.make_dir("buildkit")?)
+            .daemon(ring, "buildkitd")?;
+        let buildctl = |arguments: &[&str]| Run::new("buildctl").args(["--addr", &address]).args(arguments);
+        daemon.wait_until("buildctl reaches it", START_LIMIT, || {
+            buildctl(&["debug", "workers"]).output().is_ok_and(|output| output.code == Some(0))
+        })?;
+        for (number, name) in NAMES.iter().enumerate() {
+            let context = ring.make_dir(format!("buildkit-context-{number}"))?;
+            std::fs::write(context.join("Dockerfile"), format!("FROM {name}\nLABEL of=ring\n"))?;
+            let out = ring.make_dir(format!("buildkit-out-{number}"))?;
+            let context = context.display();
+            let (context, dockerfile) = (format!("context={context}"), format!("dockerfile={context}"));
+            let build = |output: &str| {
+                let what = ["build", "--frontend=dockerfile.v0", "--local", &context, "--local", &dockerfile];
+                buildctl(&what).args(["--output", output]).ok()
+            };
+            build(&format!("type=local,dest={}", out.display()))?;
+            has_canary(&out, name)?;
+            build(&format!("type=image,name={host}/ring/built:{number},push=true"))?;
+        }
+        daemon.stop()
+    });
+}
+
+/// The canary's one layer holds one file.
+fn has_canary(dir: &Path, name: &str) -> Result {
+    let names: Vec<String> =
+        std::fs::read_dir(dir)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    if names.iter().any(|file| file.starts_with("file-11-")) {
+        Ok(())
+    } else {
+        fail!("{name} came without its file: {names:?}")
+    }
+}
