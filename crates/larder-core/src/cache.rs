@@ -137,8 +137,8 @@ impl Registry {
         .await
     }
 
-    /// Takes note that something of an upstream was asked for.
-    fn note_access(&self, repository: &RepoName, digest: &Digest) {
+    /// Takes note that something was asked for.
+    pub(crate) fn note_access(&self, repository: &RepoName, digest: &Digest) {
         self.inner.cache.accessed.note(repository, digest, (self.inner.environment.now)());
     }
 

@@ -1,9 +1,9 @@
 use larder_meta::Removal;
-use larder_oci::{Access, Delete, Digest, Reference};
+use larder_oci::{Access, Actor, Delete, Digest, Reference, RepoName};
 
 use crate::error::RegistryError;
-use crate::events::Event;
-use crate::registry::Registry;
+use crate::events::{Event, Reporting};
+use crate::registry::{Inner, Registry};
 
 impl Registry {
     /// Removes a tag, or a manifest with every tag that points at it; durable when this returns. The
@@ -18,20 +18,9 @@ impl Registry {
         let actor = access.actor().clone();
         self.asking_the_index(move |inner| {
             let _change = inner.require_deletes()?;
-            let note = |removal: &Removal| inner.note_removal(&repository, &actor, removal);
-            match &reference {
-                Reference::Tag(tag) if inner.meta.delete_tag_noting(&repository, tag, note)? => {
-                    return reporting.changed(&repository, || vec![Event::TagDeleted { tag }]);
-                }
-                Reference::Digest(digest) => {
-                    if let Some(tags) = inner.meta.delete_manifest_noting(&repository, digest, note)? {
-                        return reporting.changed(&repository, || {
-                            let tags = tags.iter().map(|tag| Event::TagDeleted { tag });
-                            std::iter::once(Event::ManifestDeleted { digest: *digest }).chain(tags).collect()
-                        });
-                    }
-                }
-                Reference::Tag(_) => {}
+            let deleting = Deleting { repository: &repository, actor: &actor, reporting: &reporting };
+            if inner.delete(&deleting, &reference, |_| Ok(true))? {
+                return Ok(());
             }
             Err(RegistryError::ManifestUnknown { repository, reference })
         })
@@ -52,5 +41,64 @@ impl Registry {
             }
         })
         .await
+    }
+}
+
+/// Where something is deleted, who does it, and who is told.
+pub(crate) struct Deleting<'a> {
+    pub(crate) repository: &'a RepoName,
+    pub(crate) actor: &'a Actor,
+    pub(crate) reporting: &'a Reporting,
+}
+
+impl Inner {
+    /// Removes a tag, or a manifest with its tags, if `may` says so of what would go; it is asked under the repository's
+    /// lock. `false` if there was nothing, or it said no.
+    pub(crate) fn delete(
+        &self,
+        deleting: &Deleting<'_>,
+        reference: &Reference,
+        may: impl FnOnce(&Removal) -> Result<bool, RegistryError>,
+    ) -> Result<bool, RegistryError> {
+        let Deleting { repository, actor, reporting } = *deleting;
+        let note = |removal: &Removal| -> Result<(), Stopped> {
+            if !may(removal)? {
+                return Err(Stopped::Refused);
+            }
+            Ok(self.note_removal(repository, actor, removal)?)
+        };
+        let outcome = match reference {
+            Reference::Tag(tag) => {
+                let is_gone = self.meta.delete_tag_noting(repository, tag, note);
+                is_gone.map(|is_gone| is_gone.then(|| (None, vec![tag.clone()])))
+            }
+            Reference::Digest(digest) => {
+                let tags = self.meta.delete_manifest_noting(repository, digest, note);
+                tags.map(|tags| tags.map(|tags| (Some(*digest), tags)))
+            }
+        };
+        let (manifest, tags) = match outcome {
+            Ok(Some(gone)) => gone,
+            Ok(None) | Err(Stopped::Refused) => return Ok(false),
+            Err(Stopped::Failed(error)) => return Err(error),
+        };
+        let events = || {
+            let tags = tags.iter().map(|tag| Event::TagDeleted { tag });
+            manifest.map(|digest| Event::ManifestDeleted { digest }).into_iter().chain(tags).collect()
+        };
+        reporting.changed(repository, events)?;
+        Ok(true)
+    }
+}
+
+/// Why a deletion didn't happen.
+enum Stopped {
+    Refused,
+    Failed(RegistryError),
+}
+
+impl<E: Into<RegistryError>> From<E> for Stopped {
+    fn from(error: E) -> Stopped {
+        Stopped::Failed(error.into())
     }
 }

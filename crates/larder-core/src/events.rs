@@ -101,6 +101,11 @@ impl Registry {
 }
 
 impl Reporting {
+    /// What no request does is reported by this name.
+    pub(crate) fn to(sink: Option<Arc<dyn EventSink>>, name: &str) -> Reporting {
+        Reporting(sink.map(|sink| (sink, Actor::User(name.into()))))
+    }
+
     /// Reports what was done; the events aren't even made when nobody listens.
     pub(crate) fn changed<'a>(
         &self,

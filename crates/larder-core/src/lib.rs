@@ -23,6 +23,7 @@ mod push;
 mod upload;
 mod delete;
 mod collect;
+mod retention;
 mod discover;
 mod maintenance;
 mod pause;
@@ -52,6 +53,11 @@ pub use pause::MaintenanceState;
 pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
+pub use retention::{
+    Go, Keeping, ManifestFacts, ManifestVerdict, RepositoryFacts, RepositoryVerdicts, Retained,
+    RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, Retired, Stay, TagFacts,
+    TagVerdict, Verdict,
+};
 pub use upload::{UploadProgress, UploadWriter};
 pub use upstream::{
     Allowance, BlobChunks, BlobStream, FetchedManifest, ManifestHead, Upstream, UpstreamError,

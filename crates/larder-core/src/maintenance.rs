@@ -31,6 +31,7 @@ impl Registry {
         if let Err(error) = self.blocking(|inner| Ok(inner.meta.reserve_room()?)).await {
             log("no room could be kept for the index", &error);
         }
+        self.begin_to_count_pulls().await;
         self.adopt_what_registry_2_fetched().await;
         self.read_all_into_index(&stop).await;
         tokio::join!(
@@ -38,8 +39,20 @@ impl Registry {
             self.collect_regularly(&stop),
             self.forget_abandoned_fills_regularly(&stop),
             self.evict_regularly(&stop),
-            self.warm_regularly(&stop)
+            self.warm_regularly(&stop),
+            self.retain_regularly(&stop)
         );
+    }
+
+    /// Retention asks it when it is first applied, which may be long after the first pull that was noted.
+    async fn begin_to_count_pulls(&self) {
+        let begun = self.blocking(|inner| Ok(inner.meta.pulls_known_since((inner.environment.now)())?)).await;
+        if let Err(error) = begun {
+            log(
+                "it can't be noted since when pulls are counted; to retention they count from later on",
+                &error,
+            );
+        }
     }
 
     /// Only where somebody owns the root: only such a registry:2 fetches, and only then it matters here.

@@ -102,7 +102,13 @@ impl Registry {
         let repository = access.repository();
         match self.upstream_of(repository) {
             Some(source) => Box::pin(self.manifest_or_fetch(&source, repository, reference)).await,
-            None => Ok(self.stored_manifest(repository, reference).await?.map(PulledManifest::current)),
+            None => {
+                let stored = self.stored_manifest(repository, reference).await?;
+                if let Some(stored) = &stored {
+                    self.note_access(repository, &stored.digest);
+                }
+                Ok(stored.map(PulledManifest::current))
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use crate::events::EventSink;
 use crate::maintenance::UploadPurging;
 use crate::pause::{Change, Pause};
 use crate::recent::Recent;
+use crate::retention::Retention;
 use crate::upload::Sessions;
 use crate::upstreams::Upstreams;
 use crate::verify::Verification;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) pause: Pause,
     upstreams: RwLock<Upstreams>,
     pub(crate) cache: Cache,
+    pub(crate) retention: Retention,
     pub(crate) environment: Environment,
 }
 
@@ -115,6 +117,7 @@ impl Registry {
             settings,
             upstreams: RwLock::default(),
             cache: Cache::default(),
+            retention: Retention::default(),
             environment,
         };
         Ok(Registry { inner: Arc::new(inner), sink: None })

@@ -187,6 +187,23 @@ impl TagPattern {
             TagPattern::Like(pattern) => is_like(pattern.as_bytes(), tag.as_str().as_bytes()),
         }
     }
+
+    /// The pattern as it is written in a configuration.
+    pub fn as_str(&self) -> &str {
+        match self {
+            TagPattern::ExactVersion => EXACT_VERSION,
+            TagPattern::Like(pattern) => pattern,
+        }
+    }
+}
+
+/// How a configuration writes [`TagPattern::ExactVersion`].
+const EXACT_VERSION: &str = "X.Y.Z";
+
+impl From<&str> for TagPattern {
+    fn from(text: &str) -> TagPattern {
+        if text == EXACT_VERSION { TagPattern::ExactVersion } else { TagPattern::Like(text.to_owned()) }
+    }
 }
 
 /// `1.2.3`, with or without a `v` before it and more behind it: `1.2.3-alpine`.

@@ -23,6 +23,7 @@ mod store;
 mod manifests;
 mod origin;
 mod copies;
+mod ages;
 mod listing;
 mod uploads;
 mod reconcile;
@@ -37,6 +38,7 @@ mod locks;
 mod changes;
 mod error;
 
+pub use ages::{Ages, ManifestAge, TagAge};
 pub use changes::FilesState;
 pub use contents::RepositoryContents;
 pub use copies::{AccessTime, Copied};

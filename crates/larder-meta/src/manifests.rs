@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use larder_oci::{Digest, Manifest, RepoName, Tag};
-use larder_storage::{Stat, Verified};
+use larder_storage::{Stat, StorageError, Verified};
 
 use crate::error::MetaError;
 use crate::index::TagRow;
@@ -111,12 +111,12 @@ impl MetaStore {
 
     /// As [`delete_tag`](MetaStore::delete_tag); what will be removed is noted before it is. If that fails, nothing
     /// is removed.
-    pub fn delete_tag_noting(
+    pub fn delete_tag_noting<E: From<MetaError> + From<StorageError>>(
         &self,
         repository: &RepoName,
         tag: &Tag,
-        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
-    ) -> Result<bool, MetaError> {
+        note: impl FnOnce(&Removal) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let current = layout::tag_current(repository, tag);
         if self.disk.stat(&current)?.is_none() {
             return Ok(false);
@@ -134,7 +134,7 @@ impl MetaStore {
                 tracing::warn!(%repository, %tag, %error, "what hangs on a deleted tag can't be told; it stays");
                 Vec::new()
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         note(&Removal { tags: vec![removed], doomed, ..Removal::default() })?;
         self.change_files(repository, &state, || {
@@ -177,12 +177,12 @@ impl MetaStore {
 
     /// As [`delete_manifest`](MetaStore::delete_manifest); what will be removed is noted before it is. If that fails,
     /// nothing is removed.
-    pub fn delete_manifest_noting(
+    pub fn delete_manifest_noting<E: From<MetaError> + From<StorageError>>(
         &self,
         repository: &RepoName,
         digest: &Digest,
-        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
-    ) -> Result<Option<Vec<Tag>>, MetaError> {
+        note: impl FnOnce(&Removal) -> Result<(), E>,
+    ) -> Result<Option<Vec<Tag>>, E> {
         if self.manifest(repository, digest)?.is_none() {
             return Ok(None);
         }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_oci::{Algorithm, Digest, RepoName, Tag};
-use larder_storage::{Blobs, Disk, Verified};
+use larder_storage::{Blobs, Disk, StorageError, Verified};
 
 use crate::changes::{Changes, FilesState};
 use crate::error::MetaError;
@@ -174,12 +174,12 @@ impl MetaStore {
 
     /// As [`unlink_blob`](MetaStore::unlink_blob); what will be removed is noted before it is. If that fails, nothing
     /// is removed.
-    pub fn unlink_blob_noting(
+    pub fn unlink_blob_noting<E: From<MetaError> + From<StorageError>>(
         &self,
         repository: &RepoName,
         digest: &Digest,
-        note: impl FnOnce(&Removal) -> Result<(), MetaError>,
-    ) -> Result<bool, MetaError> {
+        note: impl FnOnce(&Removal) -> Result<(), E>,
+    ) -> Result<bool, E> {
         let path = layout::layer_link(repository, digest);
         if self.disk.stat(&path)?.is_none() {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Larder's own API, below `/api/v1/`: the collector, undoing, a tag's history. What it says of the cache is in `cache.rs` and `warm.rs`.
+//! Larder's own API, below `/api/v1/`: the collector, retention, undoing, a tag's history. What it says of the cache is in `cache.rs` and `warm.rs`.
 
 use http::{Method, Response, StatusCode};
 use larder_core::{Planning, Removed, Rewinding, Run};
@@ -23,6 +23,7 @@ impl Call {
             Api::Maintenance => self.maintenance().await,
             Api::Warm if self.parts.method == Method::POST => self.begin_warming().await,
             Api::Warm => self.warming().await,
+            Api::Retention => self.retention().await,
         }
     }
 
@@ -139,12 +140,12 @@ impl Call {
         Ok(answer(&json!({ "repository": repository, "tag": tag, "history": entries })))
     }
 
-    fn repository_parameter(&self) -> Result<RepoName, Failure> {
+    pub(crate) fn repository_parameter(&self) -> Result<RepoName, Failure> {
         let text = self.parameter("repository").unwrap_or_default();
         Ok(text.parse().map_err(|error| bad(format!("repository: {error}")))?)
     }
 
-    fn flag(&self, name: &str) -> Result<bool, ApiError> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.parameter(name).as_deref() {
             None | Some("false") => Ok(false),
             Some("" | "true") => Ok(true),
@@ -157,7 +158,7 @@ pub(crate) fn bad(reason: String) -> ApiError {
     ApiError::bad_request(ErrorCode::Unsupported, with_fix(reason, "ask again with that parameter put right"))
 }
 
-fn answer(value: &Value) -> Response<Body> {
+pub(crate) fn answer(value: &Value) -> Response<Body> {
     respond::json(StatusCode::OK, value)
 }
 

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use larder_auth::{CERTIFICATE_PREFIX, Decision, Identity, KeyHolder, TokenGrant};
-use larder_oci::{Action, Actor, ErrorCode, RepoName, Resource};
+use larder_oci::{Action, Actor, Digest, ErrorCode, RepoName, Resource};
 use tokio::sync::oneshot;
 
 use crate::body::Body;
@@ -54,6 +54,29 @@ impl Audit {
     pub fn note(&self, action: &str, allowed: bool, reason: &str) {
         let record =
             Record { action, allowed: Some(allowed), reason: Some(reason), ..Record::at((self.now)()) };
+        drop(self.trail.keep(&record.line()));
+    }
+
+    /// Something that went by a rule and not by a request.
+    pub fn deleted_by_rule(
+        &self,
+        by: &str,
+        repository: &RepoName,
+        reference: &str,
+        digest: &Digest,
+        why: &str,
+    ) {
+        let digest = digest.to_string();
+        let record = Record {
+            action: What::Delete.word(),
+            by: Some(by),
+            repository: Some(repository.as_str()),
+            reference: Some(reference),
+            digest: Some(&digest),
+            allowed: Some(true),
+            reason: Some(why),
+            ..Record::at((self.now)())
+        };
         drop(self.trail.keep(&record.line()));
     }
 }
@@ -169,7 +192,7 @@ impl Subject {
                 about(What::Push, name, call.parameter("digest"))
             }
             Route::Upload(name, _) => about(What::Step, name, None),
-            Route::Api(Api::Gc) if *method == Method::POST => alone(What::Delete),
+            Route::Api(Api::Gc | Api::Retention) if *method == Method::POST => alone(What::Delete),
             Route::Api(Api::Maintenance) if *method == Method::PUT => alone(What::Delete),
             Route::Api(Api::Warm) if *method == Method::POST => alone(What::Pull),
             Route::Api(Api::Undo) => Some(Subject {

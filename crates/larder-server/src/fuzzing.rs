@@ -47,6 +47,7 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Api(Api::Cache) => "/api/v1/cache".to_owned(),
         Route::Api(Api::Maintenance) => "/api/v1/maintenance".to_owned(),
         Route::Api(Api::Warm) => "/api/v1/cache/warm".to_owned(),
+        Route::Api(Api::Retention) => "/api/v1/retention".to_owned(),
     })
 }
 

@@ -24,6 +24,7 @@ mod warm;
 mod discover;
 mod token;
 mod api;
+mod retention;
 mod control;
 mod content;
 mod condition;

@@ -64,6 +64,8 @@ pub(crate) enum Api {
     Maintenance,
     /// `cache/warm`: what is fetched ahead.
     Warm,
+    /// `retention`: what goes by rules.
+    Retention,
 }
 
 /// Why a path means nothing here.
@@ -125,6 +127,7 @@ impl Route {
             "/api/v1/cache" => Ok(Route::Api(Api::Cache)),
             "/api/v1/maintenance" => Ok(Route::Api(Api::Maintenance)),
             "/api/v1/cache/warm" => Ok(Route::Api(Api::Warm)),
+            "/api/v1/retention" => Ok(Route::Api(Api::Retention)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -206,7 +209,7 @@ impl Route {
             Route::Blob(..) => "DELETE, GET, HEAD",
             Route::Uploads(_) => "POST",
             Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
-            Route::Api(Api::Gc | Api::Warm) => "GET, HEAD, POST",
+            Route::Api(Api::Gc | Api::Warm | Api::Retention) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
             Route::Api(Api::Removals | Api::History | Api::Cache) => "GET, HEAD",
             Route::Api(Api::Maintenance) => "GET, HEAD, PUT",

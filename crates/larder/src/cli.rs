@@ -120,6 +120,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         registry: ThisRegistry,
     },
+    /// What goes by the retention rules: show it, or apply them now.
+    #[command(subcommand)]
+    Retention(crate::retention::Retention),
     /// registry:2's command: take away everything that nothing refers to.
     GarbageCollect(GarbageCollect),
 }

@@ -28,6 +28,7 @@ mod healthcheck;
 mod space;
 mod maintenance;
 mod rewind;
+mod retention;
 mod doctor;
 mod setup;
 mod init;
@@ -136,6 +137,9 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::History { tag, registry } => {
             space::history(&tag, &registry, environment, may_use_system_directory)
+        }
+        Command::Retention(command) => {
+            retention::run(&command, environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::GarbageCollect(options) => {
             space::garbage_collect(&options, environment, may_use_system_directory)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use larder_core::Environment;
-use larder_notify::{Action, EndpointSettings, Generation, Notifications, NotifyError, Settings};
+use larder_notify::{Action, EndpointSettings, Generation, Notifications, NotifyError, Request, Settings};
 use larder_storage::Disk;
 
 use crate::config::{Config, NotificationEndpoint};
@@ -22,6 +22,20 @@ pub(crate) fn open(config: &Config, disk: &Arc<Disk>) -> Result<Option<Arc<Notif
     };
     let opened = Notifications::open(disk, settings, Environment::system())?;
     Ok(Some(Arc::new(opened)))
+}
+
+/// How a deletion is told of that no request made.
+pub(crate) fn of_no_request(config: &Config, name: &str) -> Request {
+    let base_url =
+        config.http.host.as_ref().and_then(|url| Some(format!("{}://{}", url.scheme()?, url.authority()?)));
+    Request {
+        id: String::new(),
+        address: String::new(),
+        host: host_name(),
+        method: "DELETE".to_owned(),
+        user_agent: name.to_owned(),
+        base_url: format!("{}{}", base_url.unwrap_or_default(), config.http.prefix),
+    }
 }
 
 fn endpoint(endpoint: &NotificationEndpoint) -> EndpointSettings {

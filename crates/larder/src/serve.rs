@@ -28,7 +28,9 @@ use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
-use crate::{control, data_place, first_start, keys, memory, notify, telemetry, token_service, upstreams};
+use crate::{
+    control, data_place, first_start, keys, memory, notify, retention, telemetry, token_service, upstreams,
+};
 
 /// The user that a first start makes where Larder's own configuration is in force.
 const ADMIN: &str = "admin";
@@ -112,6 +114,9 @@ async fn run(
     registry.set_cache_limits(upstreams::cache_limits(config));
     registry.set_background_bandwidth(config.cache.background_bandwidth);
     registry.set_warm_list(config.cache.warm.clone());
+    registry.set_retention(config.retention.clone());
+    let reports = retention::reports(notifications.as_ref(), audit(config, audit_log), config);
+    registry.report_retention_to(reports);
     let own_certificate = OwnCertificate::open(config)?;
     let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, config))).transpose()?;
     let server = bind(config, &told.environment, tls.clone()).await?;

@@ -237,7 +237,7 @@ impl Inner {
         limits
     }
 
-    pub(super) fn write_accesses(&self) -> Result<(), RegistryError> {
+    pub(crate) fn write_accesses(&self) -> Result<(), RegistryError> {
         let accesses = self.cache.accessed.take();
         if accesses.is_empty() { Ok(()) } else { Ok(self.meta.note_accesses(&accesses)?) }
     }

@@ -122,6 +122,7 @@ impl Registry {
             (Some(Known::Pushed { state }), Some(stored))
                 if self.inner.meta.state(repository) == Some(state) =>
             {
+                self.note_access(repository, &stored.digest);
                 return Ok(Some(PulledManifest::current(Arc::clone(stored))));
             }
             (Some(Known::Missing { .. }), _) => return Ok(None),
@@ -133,6 +134,9 @@ impl Registry {
             Standing::Pushed => {
                 if let Some(state) = state {
                     cache.remembered.note(key, Known::Pushed { state });
+                }
+                if let Some(stored) = &stored {
+                    self.note_access(repository, &stored.digest);
                 }
                 Ok(stored.map(PulledManifest::current))
             }

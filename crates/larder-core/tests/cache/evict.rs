@@ -14,16 +14,16 @@ use super::world::{APP, Image, World, access, image, open_in, read, settings, up
 /// blocking threads aren't: so the clock is one for all, and each test uses its own files alone.
 static AHEAD: AtomicU64 = AtomicU64::new(0);
 
-fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::now() + Duration::from_secs(3600 * AHEAD.load(Ordering::SeqCst))
 }
 
 /// One at a time: they share the clock.
 static CLOCK: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-async fn world() -> (tokio::sync::MutexGuard<'static, ()>, World) {
+pub(crate) async fn world() -> (tokio::sync::MutexGuard<'static, ()>, World) {
     let clock = CLOCK.lock().await;
     let mut world = World::with(settings(), 10_000);
     let placeholder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ async fn world() -> (tokio::sync::MutexGuard<'static, ()>, World) {
     (clock, world)
 }
 
-fn pass(hours: u64) {
+pub(crate) fn pass(hours: u64) {
     AHEAD.fetch_add(hours, Ordering::SeqCst);
 }
 

@@ -26,6 +26,8 @@ mod origin;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod retaining;
+#[cfg(test)]
 mod unkept;
 #[cfg(test)]
 mod warm;

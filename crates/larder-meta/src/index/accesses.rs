@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use larder_oci::{Digest, RepoName};
 use rusqlite::params;
@@ -48,5 +48,18 @@ impl Index {
                 delete.execute(params![repository.as_str(), blob_of(digest)]).map(|_| ())
             })
         })
+    }
+
+    /// Since when accesses are noted here: `now`, if nobody has asked before.
+    pub(crate) fn pulls_known_since(&self, now: SystemTime) -> Result<SystemTime, MetaError> {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let since: i64 = self.write(|transaction| {
+            transaction.execute(
+                "INSERT INTO pulls_known (only_row, since) VALUES (0, ?1) ON CONFLICT DO NOTHING",
+                [i64::try_from(seconds).unwrap_or(i64::MAX)],
+            )?;
+            transaction.query_row("SELECT since FROM pulls_known", [], |row| row.get(0))
+        })?;
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(since).unwrap_or_default()))
     }
 }

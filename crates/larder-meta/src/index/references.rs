@@ -91,8 +91,26 @@ impl Index {
         self.write(|transaction| {
             let id = repository_id(transaction, repository, true)?;
             manifests.iter().try_for_each(|digest| delete_manifest(transaction, id, digest))?;
-            blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))
+            blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))?;
+            let mut forget =
+                transaction.prepare_cached("DELETE FROM accesses WHERE repository = ?1 AND digest = ?2")?;
+            manifests.iter().try_for_each(|digest| forget.execute(params![id, blob_of(digest)]).map(|_| ()))
         })
+    }
+
+    /// The manifests of the repository that its manifests are made of: parent, child.
+    pub(crate) fn manifests_in_manifests(
+        &self,
+        repository: &RepoName,
+    ) -> Result<Vec<(Digest, Digest)>, MetaError> {
+        self.rows(
+            "SELECT DISTINCT parent, child FROM repositories
+             JOIN edges ON edges.repository = id
+             JOIN manifests ON manifests.repository = id AND digest = child
+             WHERE name = ?1",
+            [repository.as_str()],
+            |row| Ok((digest_column(row, 0)?, digest_column(row, 1)?)),
+        )
     }
 
     /// Manifests of the repository that are about this one; at most `limit`.

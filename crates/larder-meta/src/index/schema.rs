@@ -66,14 +66,21 @@ const TABLES: &str = "
     CREATE INDEX blobs_by_target ON blobs (target) WHERE target IS NOT NULL;
     CREATE INDEX blobs_by_repository ON blobs (repository, digest);
 
-    -- The one thing here that no file says: when what was fetched from an upstream was last asked for, in seconds since
-    -- 1970. Lost with the index, all counts as last asked for when it was fetched.
+    -- The one thing here that no file says: when manifests, and blobs that were fetched from an upstream, were last asked
+    -- for, in seconds since 1970. Lost with the index, a copy counts as last asked for when it was fetched, and everything
+    -- else as when the index was made (`pulls_known`).
     CREATE TABLE accesses (
         repository INTEGER NOT NULL,
         digest BLOB NOT NULL,
         accessed INTEGER NOT NULL,
         PRIMARY KEY (repository, digest)
     ) WITHOUT ROWID;
+";
+
+/// Made also in an index that is there already: what it holds is no reason to lose the rest.
+const LATER_TABLES: &str = "
+    -- Since when accesses are noted: what was asked for before isn't known.
+    CREATE TABLE IF NOT EXISTS pulls_known (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), since INTEGER NOT NULL);
 ";
 
 /// Every table with a `repository` column.
@@ -146,6 +153,7 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
         }
         connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
     }
+    connection.execute_batch(LATER_TABLES)?;
     Ok(connection)
 }
 

@@ -22,6 +22,7 @@ use std::{path::Path, time::Duration};
 mod audit;
 mod cache;
 mod health;
+mod retention;
 mod serving;
 mod tls;
 mod token;
@@ -65,6 +66,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         upstreams: reader.upstreams(),
         token_services: reader.token_services(),
         cache: reader.cache(),
+        retention: reader.retention(),
         health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),

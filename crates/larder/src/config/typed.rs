@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) token_services: Vec<String>,
     /// `cache`, and `proxy.ttl`
     pub(crate) cache: CacheBounds,
+    /// `retention`: what of what was pushed is kept, and for how long.
+    pub(crate) retention: larder_core::RetentionRules,
     /// What has to be well for requests to be answered.
     pub(crate) health: Vec<HealthCheck>,
     /// The most repositories that one page of the catalog may hold; at least 1.

@@ -14,9 +14,6 @@ use larder_upstream::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
-/// What names every tag with a version down to its third number.
-const EXACT_VERSIONS: &str = "X.Y.Z";
-
 /// What a prefix says for all names that no other has.
 const ROOT: &str = "/";
 
@@ -113,10 +110,7 @@ pub(in crate::config) fn give_way_to_proxy(root: &mut Value) {
 
 /// Tags as they are written for a rule.
 pub(super) fn tag_pattern(text: &str) -> TagPattern {
-    match text {
-        EXACT_VERSIONS => TagPattern::ExactVersion,
-        other => TagPattern::Like(other.to_owned()),
-    }
+    TagPattern::from(text)
 }
 
 /// An account for everything that no other is for.
@@ -142,7 +136,7 @@ impl<'a> Item<'_, 'a> {
         format!("{}.{key}", self.path)
     }
 
-    fn text(&self, key: &str) -> Option<(&'a str, &'a Origin)> {
+    pub(super) fn text(&self, key: &str) -> Option<(&'a str, &'a Origin)> {
         let value = self.item.entry_at(key).map(|entry| &entry.value).filter(|value| !value.is_unset())?;
         value.scalar().map(|text| (text, &value.origin))
     }
@@ -152,7 +146,7 @@ impl<'a> Item<'_, 'a> {
         items.iter().filter_map(|item| item.scalar().map(|text| (text, &item.origin))).collect()
     }
 
-    fn items(&self, key: &str) -> &'a [Value] {
+    pub(super) fn items(&self, key: &str) -> &'a [Value] {
         self.item.entry_at(key).map(|entry| entry.value.items()).unwrap_or_default()
     }
 

@@ -39,6 +39,7 @@ mod redis;
 mod health;
 mod proxy;
 mod cache;
+mod retention;
 mod upstreams;
 mod rest;
 
@@ -61,6 +62,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     proxy::KEYS,
     upstreams::KEYS,
     cache::KEYS,
+    retention::KEYS,
     rest::KEYS,
 ];
 
