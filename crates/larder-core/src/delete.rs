@@ -1,4 +1,4 @@
-use larder_meta::Removal;
+use larder_meta::{Removal, RemovedTag};
 use larder_oci::{Access, Actor, Delete, Digest, Reference, RepoName};
 
 use crate::error::RegistryError;
@@ -19,7 +19,17 @@ impl Registry {
         self.asking_the_index(move |inner| {
             let _change = inner.require_deletes()?;
             let deleting = Deleting { repository: &repository, actor: &actor, reporting: &reporting };
-            if inner.delete(&deleting, &reference, |_| Ok(true))? {
+            let rules = inner.retention_rules();
+            let may = |removal: &Removal| {
+                for RemovedTag { tag, digest, .. } in &removal.tags {
+                    if let (Some(rule), Some(current)) = (rules.immutable_by(&repository, tag), *digest) {
+                        let (repository, tag) = (repository.clone(), tag.clone());
+                        return Err(RegistryError::TagImmutable { repository, tag, current, rule });
+                    }
+                }
+                Ok(true)
+            };
+            if inner.delete(&deleting, &reference, may)? {
                 return Ok(());
             }
             Err(RegistryError::ManifestUnknown { repository, reference })

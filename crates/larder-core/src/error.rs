@@ -105,6 +105,18 @@ pub enum RegistryError {
         /// What it points at.
         current: Option<Digest>,
     },
+    /// A tag that may not be moved or deleted.
+    #[error("the tag {tag} of {repository} is immutable and points at {current}; {rule} says so")]
+    TagImmutable {
+        /// The repository.
+        repository: RepoName,
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        current: Digest,
+        /// The rule's place.
+        rule: Arc<str>,
+    },
     /// No such deletion can be undone.
     #[error(
         "there is no deletion {id} in {repository} that can be undone: its grace time is over, or it was undone already"

@@ -54,9 +54,9 @@ pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
 pub use retention::{
-    Go, Keeping, ManifestFacts, ManifestVerdict, RepositoryFacts, RepositoryVerdicts, Retained,
-    RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, Retired, Stay, TagFacts,
-    TagVerdict, Verdict,
+    Go, ImmutableRule, Keeping, ManifestFacts, ManifestVerdict, RepositoryFacts, RepositoryVerdicts,
+    Retained, RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, Retired, Stay,
+    TagFacts, TagVerdict, Verdict,
 };
 pub use upload::{UploadProgress, UploadWriter};
 pub use upstream::{

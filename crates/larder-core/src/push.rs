@@ -159,6 +159,9 @@ impl Inner {
         if !missing.is_empty() {
             return Err(RegistryError::ReferencesUnknown { repository: repository.clone(), missing });
         }
+        let rules = self.retention_rules();
+        let is_immutable = |tag: &&Tag| rules.immutable_by(repository, tag).is_some();
+        let immutable: Vec<Tag> = tags.iter().filter(is_immutable).cloned().collect();
         let content = self.blobs.put(&digest, &push.bytes)?;
         let outcome = self.meta.put_manifest(&PutManifest {
             repository,
@@ -166,6 +169,7 @@ impl Inner {
             manifest: &manifest,
             tags: &tags,
             precondition: push.precondition,
+            immutable: &immutable,
         })?;
         match outcome {
             PutOutcome::Stored => {
@@ -180,6 +184,10 @@ impl Inner {
                     tags => tags.iter().map(|tag| pushed(Some(tag))).collect(),
                 })?;
                 Ok(PushedManifest { digest, subject: manifest.subject.map(|subject| subject.digest) })
+            }
+            PutOutcome::Immutable { tag, current } => {
+                let rule = rules.immutable_by(repository, &tag).unwrap_or_default();
+                Err(RegistryError::TagImmutable { repository: repository.clone(), tag, current, rule })
             }
             PutOutcome::PreconditionFailed { tag, current } => {
                 Err(RegistryError::PreconditionFailed { tag, current })

@@ -27,7 +27,7 @@ use crate::registry::{Inner, Registry};
 use approval::Remembered;
 
 pub use facts::{ManifestFacts, RepositoryFacts, TagFacts};
-pub use rules::{Keeping, RetentionRule, RetentionRules};
+pub use rules::{ImmutableRule, Keeping, RetentionRule, RetentionRules};
 pub use run::{Retained, RetentionReports, Retired};
 pub use verdict::{Go, ManifestVerdict, RepositoryVerdicts, Stay, TagVerdict, Verdict};
 

@@ -22,6 +22,8 @@ pub struct PutManifest<'a> {
     pub tags: &'a [Tag],
     /// What must hold of each tag for anything to happen.
     pub precondition: Precondition,
+    /// Those of the tags that may be made and never moved.
+    pub immutable: &'a [Tag],
 }
 
 /// A condition on a tag, checked in the same step as the tag is moved (RFC 9110 section 13.1).
@@ -50,6 +52,13 @@ pub enum PutOutcome {
         tag: Tag,
         /// What it points at.
         current: Option<Digest>,
+    },
+    /// Nothing was changed: this tag must not be moved, and points at another manifest.
+    Immutable {
+        /// The tag.
+        tag: Tag,
+        /// What it points at.
+        current: Digest,
     },
 }
 
@@ -83,6 +92,11 @@ impl MetaStore {
             }
         }
         let digest = put.content.digest();
+        for tag in put.immutable {
+            if let Some(current) = self.tag(put.repository, tag)?.filter(|current| current != digest) {
+                return Ok(PutOutcome::Immutable { tag: tag.clone(), current });
+            }
+        }
         let link = digest.to_string();
         let mut first = vec![layout::revision_link(put.repository, digest)];
         first.extend(put.tags.iter().map(|tag| layout::tag_history_link(put.repository, tag, digest)));

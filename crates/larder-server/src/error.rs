@@ -150,6 +150,12 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
             let fix = "GET /api/v1/removals says which can be";
             one(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, fix)
         }
+        RegistryError::TagImmutable { .. } => {
+            // docker shows the message alone.
+            let words = with_fix(error, "push it under another tag");
+            let denied = ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, words.clone());
+            vec![ApiError { message: Some(words), ..denied }]
+        }
         RegistryError::PreconditionFailed { .. } => {
             let fix = "look at what the tag points at now, and decide anew";
             one(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, fix)

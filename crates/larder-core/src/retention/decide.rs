@@ -17,12 +17,14 @@ impl RetentionRules {
         let rules: Vec<&RetentionRule> =
             self.rules.iter().filter(|rule| rule.is_about(&facts.repository)).collect();
         let newest = rules.iter().map(|rule| pushes(rule, facts)).collect();
-        Deciding { facts, rules, newest, pulls: HashMap::new() }.decide()
+        Deciding { facts, all: self, rules, newest, pulls: HashMap::new() }.decide()
     }
 }
 
 struct Deciding<'a> {
     facts: &'a RepositoryFacts,
+    all: &'a RetentionRules,
+    /// Those that are about this repository.
     rules: Vec<&'a RetentionRule>,
     /// Beside each rule when the tags that it is about were pushed, newest first.
     newest: Vec<Vec<SystemTime>>,
@@ -78,6 +80,11 @@ impl Deciding<'_> {
             .collect();
         if about.is_empty() {
             return Verdict::Stays(Stay::NoRule);
+        }
+        if !about.iter().any(|(rule, _)| rule.immutable_too)
+            && let Some(rule) = self.all.immutable_by(&self.facts.repository, &tag.tag)
+        {
+            return Verdict::Stays(Stay::Immutable(rule));
         }
         let Some(pushed) = tag.pushed else { return Verdict::Stays(Stay::AgeUnknown) };
         for (rule, pushes) in &about {
@@ -237,7 +244,11 @@ impl Deciding<'_> {
         if let Some(stay) = self.stays_anyway(tag.is_copy) {
             return Verdict::Stays(stay);
         }
-        match self.facts.manifests.contains_key(&subject) {
+        let is_there = self.facts.manifests.contains_key(&subject);
+        if !is_there && let Some(rule) = self.all.immutable_by(&self.facts.repository, &tag.tag) {
+            return Verdict::Stays(Stay::Immutable(rule));
+        }
+        match is_there {
             true if going.contains(&subject) => Verdict::Goes(Go::With(subject)),
             true => Verdict::Stays(Stay::AttachedTo(subject)),
             // It may be pushed before what it is about.

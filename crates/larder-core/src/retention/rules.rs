@@ -14,6 +14,19 @@ pub struct RetentionRules {
     pub rules: Vec<RetentionRule>,
     /// How often the server applies them; zero for never by itself.
     pub every: Duration,
+    /// Tags that may be made and neither moved nor deleted.
+    pub immutable: Vec<ImmutableRule>,
+}
+
+/// A rule about tags that may be made and neither moved nor deleted, whether by a request or by retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImmutableRule {
+    /// What it is called wherever a refusal names it: its place in the configuration.
+    pub place: Arc<str>,
+    /// The repositories; empty: all.
+    pub repositories: Vec<RepositoryPattern>,
+    /// The tags; empty: all.
+    pub tags: Vec<TagPattern>,
 }
 
 /// A rule about some tags of some repositories.
@@ -32,6 +45,8 @@ pub struct RetentionRule {
     /// How long a manifest stays that nothing needs: no tag, no index, and no image that it is about. `None`: the rule
     /// says nothing of such.
     pub untagged: Option<Duration>,
+    /// Whether tags may go by it that are immutable.
+    pub immutable_too: bool,
 }
 
 /// Reasons to keep a tag, all of which must hold together. One that says nothing holds.
@@ -53,9 +68,20 @@ impl RetentionRules {
     /// Names what the rules say, whatever they are called and in whatever order they stand: rules that keep the same
     /// have the same one.
     pub fn fingerprint(&self) -> Digest {
-        let rules: BTreeSet<String> = self.rules.iter().map(RetentionRule::canonical).collect();
+        let mut rules: BTreeSet<String> = self.rules.iter().map(RetentionRule::canonical).collect();
+        // Without one of these more may go.
+        rules.extend(self.immutable.iter().map(ImmutableRule::canonical));
         let text: Vec<String> = rules.into_iter().collect();
         Digest::sha256(text.join("\n").as_bytes())
+    }
+
+    /// The rule that says that this tag may neither be moved nor deleted, if one does.
+    pub fn immutable_by(&self, repository: &RepoName, tag: &Tag) -> Option<Arc<str>> {
+        let fits = |rule: &&ImmutableRule| {
+            (rule.repositories.is_empty() || rule.repositories.iter().any(|each| each.matches(repository)))
+                && (rule.tags.is_empty() || any_matches(&rule.tags, tag))
+        };
+        self.immutable.iter().find(fits).map(|rule| Arc::clone(&rule.place))
     }
 
     /// Whether any rule is about this repository.
@@ -79,7 +105,16 @@ impl RetentionRule {
         let repositories: BTreeSet<&str> = self.repositories.iter().map(RepositoryPattern::as_str).collect();
         let tags: BTreeSet<&str> = self.tags.iter().map(TagPattern::as_str).collect();
         let keep: BTreeSet<String> = self.keep.iter().map(ToString::to_string).collect();
-        format!("{repositories:?} {tags:?} {keep:?} {:?}", self.untagged.map(|time| time.as_nanos()))
+        let untagged = self.untagged.map(|time| time.as_nanos());
+        format!("{repositories:?} {tags:?} {keep:?} {untagged:?} {}", self.immutable_too)
+    }
+}
+
+impl ImmutableRule {
+    fn canonical(&self) -> String {
+        let repositories: BTreeSet<&str> = self.repositories.iter().map(RepositoryPattern::as_str).collect();
+        let tags: BTreeSet<&str> = self.tags.iter().map(TagPattern::as_str).collect();
+        format!("immutable {repositories:?} {tags:?}")
     }
 }
 

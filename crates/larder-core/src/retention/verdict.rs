@@ -29,6 +29,8 @@ pub enum Stay {
     },
     /// It was fetched from an upstream.
     Copy,
+    /// This rule says that it may not be deleted.
+    Immutable(Arc<str>),
     /// Its age can't be told.
     AgeUnknown,
     /// It is attached to this manifest, which stays.
@@ -102,7 +104,7 @@ impl Verdict {
     /// The rules that decided it.
     pub fn rules(&self) -> Vec<Arc<str>> {
         match self {
-            Verdict::Stays(Stay::Kept { rule, .. }) => vec![Arc::clone(rule)],
+            Verdict::Stays(Stay::Kept { rule, .. } | Stay::Immutable(rule)) => vec![Arc::clone(rule)],
             Verdict::Goes(Go::NotKept { rules, .. }) => rules.clone(),
             Verdict::Stays(_) | Verdict::Goes(Go::With(_)) => Vec::new(),
         }
@@ -117,6 +119,7 @@ impl fmt::Display for Verdict {
             Verdict::Stays(Stay::Copy) => {
                 f.write_str("fetched from an upstream: it goes by the cache's bounds")
             }
+            Verdict::Stays(Stay::Immutable(rule)) => write!(f, "immutable ({rule})"),
             Verdict::Stays(Stay::AgeUnknown) => f.write_str("it can't be told when it was pushed"),
             Verdict::Stays(Stay::AttachedTo(digest)) => write!(f, "attached to {digest}, which stays"),
             Verdict::Stays(Stay::PartOf(digest)) => write!(f, "part of {digest}"),

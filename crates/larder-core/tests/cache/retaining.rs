@@ -25,11 +25,12 @@ fn rule(keep: &[Keeping]) -> RetentionRule {
         tags: Vec::new(),
         keep: keep.to_vec(),
         untagged: None,
+        immutable_too: false,
     }
 }
 
 fn rules(rule: RetentionRule) -> RetentionRules {
-    RetentionRules { rules: vec![rule], every: HOUR }
+    RetentionRules { rules: vec![rule], every: HOUR, immutable: Vec::new() }
 }
 
 fn newest(count: u64) -> Keeping {

@@ -38,6 +38,7 @@ impl World {
                 manifest: &Manifest::parse(bytes, None).unwrap(),
                 tags: &tags,
                 precondition: Precondition::Always,
+                immutable: &[],
             })
             .unwrap();
         *content.digest()

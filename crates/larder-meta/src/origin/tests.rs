@@ -58,6 +58,7 @@ impl World {
                 manifest: &manifest,
                 tags,
                 precondition: Precondition::Always,
+                immutable: &[],
             })
             .unwrap();
     }

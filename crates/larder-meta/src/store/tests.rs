@@ -90,7 +90,14 @@ fn put_if(
     let manifest = Manifest::parse(bytes, None).unwrap();
     let tags: Vec<Tag> = tags.iter().map(|text| tag(text)).collect();
     let repository = &name(repository);
-    let put = PutManifest { repository, content: &content, manifest: &manifest, tags: &tags, precondition };
+    let put = PutManifest {
+        repository,
+        content: &content,
+        manifest: &manifest,
+        tags: &tags,
+        precondition,
+        immutable: &[],
+    };
     store.put_manifest(&put).unwrap()
 }
 

@@ -31,6 +31,16 @@ fn every_kind_of_error_has_its_status_and_code() {
         ),
         (RegistryError::BlobUnknown { repository: repository.clone(), digest }, 404, "BLOB_UNKNOWN"),
         (RegistryError::UploadUnknown { repository: repository.clone(), id }, 404, "BLOB_UPLOAD_UNKNOWN"),
+        (
+            RegistryError::TagImmutable {
+                repository: repository.clone(),
+                tag: tag.clone(),
+                current: digest,
+                rule: "a rule".into(),
+            },
+            403,
+            "DENIED",
+        ),
         (RegistryError::UndoTooLate { repository: repository.clone(), id: 1 }, 404, "MANIFEST_UNKNOWN"),
         (RegistryError::UploadTakenOver { id }, 409, "BLOB_UPLOAD_INVALID"),
         (RegistryError::ChunkOutOfOrder { id, first: 2, length: 1 }, 416, "RANGE_INVALID"),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use larder_oci::{Digest, Tag};
 use proptest::prelude::*;
 
-use super::super::rules::Keeping;
+use super::super::rules::{ImmutableRule, Keeping};
 use super::*;
 use crate::upstreams::TagPattern;
 
@@ -60,6 +60,7 @@ fn rule(keep: &[Keeping], untagged: Option<u32>) -> RetentionRule {
         tags: Vec::new(),
         keep: keep.to_vec(),
         untagged: untagged.map(|hours| HOUR * hours),
+        immutable_too: false,
     }
 }
 
@@ -76,7 +77,7 @@ fn named(pattern: &str) -> Keeping {
 }
 
 fn rules(rules: impl IntoIterator<Item = RetentionRule>) -> RetentionRules {
-    RetentionRules { rules: rules.into_iter().collect(), every: HOUR }
+    RetentionRules { rules: rules.into_iter().collect(), every: HOUR, immutable: Vec::new() }
 }
 
 /// Every tag and every untagged manifest, with `+` for what stays and what is said of it.
@@ -199,6 +200,25 @@ fn a_manifest_with_a_tag_that_stays_keeps_its_signature() {
     let signature = format!("sha256-{}", digest(1).hex());
     let facts = facts(vec![tag("build-1", 1, 90), tag("v1", 1, 90), tag(&signature, 2, 90)], Vec::new());
     assert_eq!(going(&rules([rule(&[named("v*")], Some(1))]), &facts), names(["build-1"]));
+}
+
+#[test]
+fn what_is_immutable_stays_unless_a_rule_says_otherwise() {
+    let facts = facts(vec![tag("v1", 1, 90), tag("build-1", 2, 90)], Vec::new());
+    let immutable = ImmutableRule {
+        place: "the other rule".into(),
+        repositories: vec!["team/**".parse().unwrap()],
+        tags: vec![TagPattern::from("v*")],
+    };
+    let rules = RetentionRules { immutable: vec![immutable], ..rules([rule(&[used(1)], None)]) };
+    assert_eq!(going(&rules, &facts), names(["build-1"]));
+    assert_eq!(decided(&rules, &facts)["v1"], "+ immutable (the other rule)");
+    let mut too = rules.clone();
+    too.rules[0].immutable_too = true;
+    assert_eq!(going(&too, &facts), names(["build-1", "v1"]));
+    let without = RetentionRules { immutable: Vec::new(), ..rules.clone() };
+    assert_ne!(too.fingerprint(), rules.fingerprint());
+    assert_ne!(without.fingerprint(), rules.fingerprint());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_core::{Keeping, RetentionRule, RetentionRules, TagPattern};
+use larder_core::{ImmutableRule, Keeping, RetentionRule, RetentionRules, TagPattern};
 use larder_oci::RepositoryPattern;
 
 use super::super::report::Mistake;
@@ -29,7 +29,18 @@ impl<'a> Reader<'a> {
             let rule = Item { reader: self, item, path: "retention.rules[]" };
             rules.extend(rule.retention_rule(index + 1));
         }
-        RetentionRules { rules, every }
+        let items: &'a [Value] =
+            self.set_value("retention.immutable").map(|value| value.items()).unwrap_or_default();
+        let mut immutable = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let mut rule = Item { reader: self, item, path: "retention.immutable[]" };
+            immutable.push(ImmutableRule {
+                place: place_of_rule(&item.origin, "immutable rule", index + 1),
+                repositories: rule.repository_patterns("in"),
+                tags: rule.tag_patterns("tags"),
+            });
+        }
+        RetentionRules { rules, every, immutable }
     }
 }
 
@@ -41,6 +52,7 @@ impl<'a> Item<'_, 'a> {
             tags: self.tag_patterns("tags"),
             keep: self.keep(),
             untagged: self.age("untagged"),
+            immutable_too: self.boolean("immutabletoo", false),
         };
         let says_keep = self.item.entry_at("keep").is_some_and(|entry| !entry.value.is_unset());
         if rule.keep.is_empty() && (rule.untagged.is_none() || says_keep || !rule.tags.is_empty()) {

@@ -47,10 +47,30 @@ pub(in crate::config::build) const ROWS: &[(&str, &str, &str)] = &[
         ONE,
         "storage: filesystem\nretention: {rules: [{keep: [{newest: 1}], untagged: 1h}]}",
     ),
+    (
+        "retention.rules[].immutabletoo",
+        ONE,
+        "storage: filesystem\nretention: {rules: [{keep: [{newest: 1}], immutabletoo: true}]}",
+    ),
+    (
+        "retention.immutable",
+        "storage: filesystem",
+        "storage: filesystem\nretention: {immutable: [{tags: a}]}",
+    ),
+    (
+        "retention.immutable[].in",
+        "storage: filesystem\nretention: {immutable: [{tags: a}]}",
+        "storage: filesystem\nretention: {immutable: [{tags: a, in: b}]}",
+    ),
+    (
+        "retention.immutable[].tags",
+        "storage: filesystem\nretention: {immutable: [{tags: a}]}",
+        "storage: filesystem\nretention: {immutable: [{tags: [a, X.Y.Z]}]}",
+    ),
 ];
 
 pub(in crate::config::build) fn no_rules() -> RetentionRules {
-    RetentionRules { rules: Vec::new(), every: Duration::from_secs(24 * 3600) }
+    RetentionRules { rules: Vec::new(), every: Duration::from_secs(24 * 3600), immutable: Vec::new() }
 }
 
 fn read(rules: &str) -> Result<RetentionRules, String> {

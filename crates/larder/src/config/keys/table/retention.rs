@@ -16,5 +16,9 @@ pub(super) const KEYS: &[Key] = &[
     own("retention.rules[].keep[].pulled", Duration, "", "It was pulled so lately, by its name or its digest."),
     own("retention.rules[].keep[].used", Duration, "", "It was pushed or pulled so lately: the later of the two counts."),
     own("retention.rules[].keep[].tags", OneOrMore, "", "Its name fits one of these."),
+    own("retention.rules[].immutabletoo", Boolean, "false", "Whether tags that `retention.immutable` protects may go by this rule."),
     own("retention.rules[].untagged", Duration, "", "How long a manifest stays that no tag and no index needs and that is about nothing here, after it lost its tag and was last pulled. Left out: for ever."),
+    own("retention.immutable", Sections, "", "Tags that may be made, and neither be moved nor deleted, whoever asks."),
+    own("retention.immutable[].in", OneOrMore, "", "The repositories that are meant, such as `team/**`; all when left out."),
+    own("retention.immutable[].tags", OneOrMore, "", "The tags that are meant, written as in `retention.rules`; all when left out."),
 ];
