@@ -106,7 +106,7 @@ pub enum RegistryError {
         current: Option<Digest>,
     },
     /// A tag that may not be moved or deleted.
-    #[error("the tag {tag} of {repository} is immutable and points at {current}; {rule} says so")]
+    #[error("the tag {tag} of {repository} is immutable by {rule}, and points at {current}")]
     TagImmutable {
         /// The repository.
         repository: RepoName,

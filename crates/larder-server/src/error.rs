@@ -152,7 +152,7 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
         }
         RegistryError::TagImmutable { .. } => {
             // docker shows the message alone.
-            let words = with_fix(error, "push it under another tag");
+            let words = with_fix(error, "push another image under another tag");
             let denied = ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, words.clone());
             vec![ApiError { message: Some(words), ..denied }]
         }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use larder_core::{
-    Environment, Event, EventSink, Keeping, Registry, RetentionReports, RetentionRule, RetentionRules, Run,
-    TagPattern,
+    Environment, Event, EventSink, ImmutableRule, Keeping, ManifestPush, Precondition, Registry,
+    RetentionReports, RetentionRule, RetentionRules, Run, TagPattern,
 };
 use larder_oci::{Actor, AdminAccess, Digest, Reference, RepoName};
 use larder_storage::StorageError;
@@ -263,4 +263,42 @@ async fn what_is_pushed_again_while_the_rules_are_applied_is_never_lost() {
         let there = world.registry.manifest(&access(TEAM), &t1).await.unwrap();
         assert_eq!(there.map(|there| there.digest), Some(image(100 + round, 100).digest), "{done:?}");
     }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_is_made_once_and_neither_moved_nor_deleted() {
+    let (_clock, world) = world().await;
+    let (first, second) = (image(1, 100), image(2, 100));
+    let immutable = ImmutableRule {
+        place: "config.yml:3, immutable rule 1".into(),
+        repositories: Vec::new(),
+        tags: vec![TagPattern::from("v*")],
+    };
+    world.registry.set_retention(RetentionRules { immutable: vec![immutable], ..RetentionRules::default() });
+    world.push(TEAM, "v1", &first).await;
+    world.push(TEAM, "v1", &first).await;
+    world.push(TEAM, "latest", &first).await;
+    world.push(TEAM, "latest", &second).await;
+    let v1: Reference = "v1".parse().unwrap();
+    let push = ManifestPush {
+        reference: v1.clone(),
+        tags: Vec::new(),
+        media_type: None,
+        bytes: second.manifest.clone(),
+        precondition: Precondition::Always,
+    };
+    let refused = world.registry.push_manifest(&access(TEAM), push).await.unwrap_err().to_string();
+    let words = format!(
+        "the tag v1 of team/app is immutable by config.yml:3, immutable rule 1, and points at {}",
+        first.digest
+    );
+    assert_eq!(refused, words);
+    for reference in [v1, Reference::Digest(first.digest)] {
+        let refused = world.registry.delete_manifest(&access(TEAM), &reference).await.unwrap_err();
+        assert_eq!(refused.to_string(), words);
+    }
+    assert!(world.registry.removed(&admin()).is_empty(), "nothing was noted that didn't happen");
+    let meta = world.registry.meta();
+    let now = meta.tag(&TEAM.parse().unwrap(), &"v1".parse().unwrap()).unwrap();
+    assert_eq!(now, Some(first.digest));
 }
