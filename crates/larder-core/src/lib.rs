@@ -55,8 +55,8 @@ pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
 pub use registry::{Environment, Registry, Settings};
 pub use retention::{
     Go, ImmutableRule, Keeping, ManifestFacts, ManifestVerdict, RepositoryFacts, RepositoryVerdicts,
-    Retained, RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, Retired, Stay,
-    TagFacts, TagVerdict, Verdict,
+    Retained, RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, RetentionTrail,
+    Retired, Stay, TagFacts, TagVerdict, Verdict,
 };
 pub use upload::{UploadProgress, UploadWriter};
 pub use upstream::{

@@ -28,7 +28,7 @@ use approval::Remembered;
 
 pub use facts::{ManifestFacts, RepositoryFacts, TagFacts};
 pub use rules::{ImmutableRule, Keeping, RetentionRule, RetentionRules};
-pub use run::{Retained, RetentionReports, Retired};
+pub use run::{Retained, RetentionReports, RetentionTrail, Retired};
 pub use verdict::{Go, ManifestVerdict, RepositoryVerdicts, Stay, TagVerdict, Verdict};
 
 /// The rules in force.

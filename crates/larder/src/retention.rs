@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use larder_core::{Registry, RegistryError, RetentionReports, Retired};
+use larder_core::{Registry, RetentionReports, RetentionTrail, Retired};
 use larder_notify::Notifications;
 use larder_oci::{AdminAccess, Digest, RepoName};
 use larder_server::Audit;
@@ -106,10 +106,9 @@ impl Asked {
         }
         let (registry, access) = self.open()?.clone();
         let retained = self.place.runtime.block_on(registry.retain(&access, consent))?;
-        let retained: Result<_, RegistryError> = Ok(retained);
-        Ok(retained?
-            .ok_or("the rules have changed meanwhile: show them with `larder retention plan`")?
-            .described())
+        let retained =
+            retained.ok_or("the rules have changed meanwhile: show them with `larder retention plan`")?;
+        Ok(retained.described())
     }
 }
 
@@ -243,7 +242,7 @@ pub(crate) fn reports(
         Arc::new(move |gone: &Retired| {
             let Retired { repository, reference, digest, why } = gone;
             audit.deleted_by_rule("retention", repository, &reference.to_string(), digest, why);
-        }) as Arc<dyn Fn(&Retired) + Send + Sync>
+        }) as RetentionTrail
     });
     RetentionReports { events, trail }
 }

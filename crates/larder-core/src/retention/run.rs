@@ -49,13 +49,16 @@ pub struct Retained {
     pub failed: u64,
 }
 
+/// Takes note of what went by a rule.
+pub type RetentionTrail = Arc<dyn Fn(&Retired) + Send + Sync>;
+
 /// Who is told of what goes by a rule, beside the log.
 #[derive(Clone, Default)]
 pub struct RetentionReports {
     /// As of every deletion.
     pub events: Option<Arc<dyn EventSink>>,
     /// With the rule.
-    pub trail: Option<Arc<dyn Fn(&Retired) + Send + Sync>>,
+    pub trail: Option<RetentionTrail>,
 }
 
 impl Registry {
@@ -214,7 +217,7 @@ impl Inner {
 struct CarryingOut<'a> {
     inner: &'a Inner,
     deleting: Deleting<'a>,
-    trail: Option<Arc<dyn Fn(&Retired) + Send + Sync>>,
+    trail: Option<RetentionTrail>,
     done: &'a mut Retained,
 }
 

@@ -96,7 +96,14 @@ fn run(step: Step, things: &Things, (blobs, meta): &(Blobs, MetaStore), state: &
             if is_pushed {
                 let tags: Vec<Tag> = parsed.into_iter().collect();
                 let (manifest, precondition) = (&manifest, Precondition::Always);
-                let put = PutManifest { repository, content: &content, manifest, tags: &tags, precondition };
+                let put = PutManifest {
+                    repository,
+                    content: &content,
+                    manifest,
+                    tags: &tags,
+                    precondition,
+                    immutable: &[],
+                };
                 meta.put_manifest(&put).unwrap();
             } else {
                 let put = PutCachedManifest {

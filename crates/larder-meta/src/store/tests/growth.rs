@@ -289,7 +289,7 @@ const CHANGES: [Request; 12] = [
         let mut doomed = Vec::new();
         let deleted = ground.store.delete_tag_noting(&app(), &tag("let-go"), |removal| {
             doomed = removal.doomed.clone();
-            Ok(())
+            Ok::<(), crate::MetaError>(())
         });
         assert!(deleted.unwrap());
         let release = Release { repository: &app(), manifests: &doomed, blobs: &[], may_go: &|_| true };

@@ -218,6 +218,7 @@ fn preconditions_hold_for_every_tag_or_nothing_happens() {
                 assert_eq!(files(root.path()), before, "something happened all the same");
                 assert_eq!(store.tag(&name("app"), &failed).unwrap(), current);
             }
+            PutOutcome::Immutable { tag, .. } => panic!("nobody has said that {tag} is immutable"),
         }
         if files(root.path()) != before {
             for name_of in ["free", "new"] {
