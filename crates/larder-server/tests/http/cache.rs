@@ -112,3 +112,25 @@ async fn rights_are_those_of_the_name_here() {
     let challenge = reply.header("Www-Authenticate").unwrap();
     assert!(challenge.contains("scope=\"repository:ghcr.io/owner/app:pull\""), "{challenge}");
 }
+
+#[tokio::test]
+async fn only_who_administers_the_registry_has_images_fetched_ahead() {
+    let server = setup(GateKind::Basic).start().await;
+    let target = "/api/v1/cache/warm?image=docker.io/library/nginx:1";
+    assert_eq!(server.ask(post(target, "")).await.status, 401);
+    assert_eq!(server.ask(get("/api/v1/cache/warm")).await.status, 401);
+    // The rest is about an open one.
+    let server = setup(GateKind::Open).start().await;
+    for (query, words) in [
+        ("", "name one to 100 images"),
+        ("image=Nginx", "is no image"),
+        ("image=nginx&platform=arm64", "is no platform"),
+        ("image=nginx", "below no upstream's name"),
+    ] {
+        let reply = server.ask(post(format!("/api/v1/cache/warm?{query}"), "")).await;
+        let (status, text) = (reply.status, reply.text());
+        assert!(status == 400 && text.contains(words), "{query}: {status} {text}");
+    }
+    let reply = server.ask(get("/api/v1/cache/warm")).await.json();
+    assert_eq!(reply, serde_json::json!({ "list": [], "jobs": [] }));
+}
