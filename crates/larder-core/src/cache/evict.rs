@@ -338,8 +338,15 @@ impl Inner {
         };
         let mut done = Collected::default();
         let released = self.release(repository, &doomed, &blobs, Run::default(), &mut done)?;
+        // A change that failed meanwhile, as on a full disk, makes every reference doubtful: then they are compared again, as
+        // content without a link would stay until it is swept.
         for digest in released.blobs.iter().chain(released.manifests.iter().rev()) {
+            let unknown = done.unknown;
             self.remove_content(digest, &mut done)?;
+            if done.unknown > unknown && self.meta.know_every_reference(&AtomicBool::new(false))? {
+                done.unknown = unknown;
+                self.remove_content(digest, &mut done)?;
+            }
         }
         let all: Vec<Digest> = released.blobs.into_iter().chain(released.manifests).collect();
         if all.is_empty() {
