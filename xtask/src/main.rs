@@ -20,6 +20,7 @@ mod tools;
 
 mod bench;
 mod cache;
+mod certificates;
 mod clients;
 mod conformance;
 mod container;
@@ -51,6 +52,8 @@ const RINGS: &[Ring] = &[
     ("doors", &[], clients::doors::ring),
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &["only"], doctor::ring),
+    ("doctor", &[], doctor::ring),
+    ("certificates", &[], certificates::ring),
     ("cache", &[], cache::ring),
     ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),

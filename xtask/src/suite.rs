@@ -7,8 +7,8 @@ use crate::dist;
 use crate::failure::Result;
 use crate::report::Report;
 use crate::{
-    bench, cache, clients, conformance, container, crash, doctor, fuzz, proxies, space, swap, tidy, tokens,
-    tools,
+    bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, proxies, space, swap,
+    tidy, tokens, tools,
 };
 
 /// How long each fuzz target runs here; long runs are made by hand.
@@ -34,6 +34,7 @@ const STAGES: &[Stage] = &[
     ("proxies", || proxies::ring(&Arguments::none())),
     ("doctor", || doctor::ring(&Arguments::none())),
     ("cache", || cache::ring(&Arguments::none())),
+    ("certificates", || certificates::ring(&Arguments::none())),
     ("tokens", || tokens::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),
     ("space", || space::ring(&Arguments::none())),
