@@ -255,3 +255,44 @@ async fn a_bound_counts_as_soon_as_it_is_set_and_when_it_is_reached() {
     stop.cancel();
     maintaining.await.unwrap();
 }
+
+/// Every file of the data directory, with its length and its last change.
+fn files(directory: &std::path::Path) -> Vec<(std::path::PathBuf, u64, SystemTime)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let (path, is_directory) =
+            entry.map(|entry| (entry.path(), entry.file_type().unwrap().is_dir())).unwrap();
+        if is_directory {
+            found.extend(files(&path));
+        } else {
+            let stat = path.metadata().unwrap();
+            found.push((path, stat.len(), stat.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn pulls_of_what_is_here_write_nothing_until_their_times_are_written_down_together() {
+    let (_clock, world) = world().await;
+    let used = image(81, 1000);
+    world.fetch(APP, "used", &used).await;
+    world.registry.cache_status(1).await.unwrap();
+    let before = files(world.root.path());
+    // Times are kept by the second.
+    pass(1);
+    for _ in 0..500 {
+        world
+            .registry
+            .manifest(&access(APP), &Reference::Tag("used".parse().unwrap()))
+            .await
+            .unwrap()
+            .unwrap();
+        world.registry.blob(&access(APP), &used.layer_digest).await.unwrap().unwrap();
+    }
+    assert_eq!(files(world.root.path()), before);
+    // What was gathered is written when it is asked for.
+    world.registry.cache_status(1).await.unwrap();
+    assert_ne!(files(world.root.path()), before);
+}
