@@ -52,7 +52,6 @@ const RINGS: &[Ring] = &[
     ("doors", &[], clients::doors::ring),
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &["only"], doctor::ring),
-    ("doctor", &[], doctor::ring),
     ("certificates", &[], certificates::ring),
     ("cache", &[], cache::ring),
     ("tokens", &[], tokens::ring),
