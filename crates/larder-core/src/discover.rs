@@ -30,6 +30,7 @@ impl Registry {
         access: &Access<Pull>,
         page: Page<String>,
     ) -> Result<Listed<String>, RegistryError> {
+        self.settle(access.repository()).await;
         let (repository, asked) = (access.repository().clone(), page.clone());
         let local = self.asking_the_index(move |inner| Ok(inner.meta.tags(&repository, &asked)?)).await?;
         match self.upstream_of(access.repository()) {
@@ -38,6 +39,13 @@ impl Registry {
                 let unknown = || RegistryError::RepositoryUnknown { repository: access.repository().clone() };
                 local.map(Listed::current).ok_or_else(unknown)
             }
+        }
+    }
+
+    /// What has just been fetched is part of what is here: it is waited for as an upstream's answer is.
+    async fn settle(&self, repository: &RepoName) {
+        if let Some(source) = self.upstream_of(repository) {
+            let _ = tokio::time::timeout(source.settings.tag_budget, self.until_kept(repository)).await;
         }
     }
 
@@ -64,6 +72,7 @@ impl Registry {
         artifact_types: Vec<String>,
         page: Page<Digest>,
     ) -> Result<Listed<Descriptor>, RegistryError> {
+        self.settle(access.repository()).await;
         let (repository, subject) = (access.repository().clone(), *subject);
         let (types, asked) = (artifact_types.clone(), page.clone());
         let local = self
