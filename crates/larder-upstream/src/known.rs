@@ -78,3 +78,6 @@ impl KnownRegistry {
 pub fn known(name: &str) -> Option<&'static KnownRegistry> {
     KNOWN.iter().find(|each| each.name == name || each.also.contains(&name))
 }
+
+#[cfg(test)]
+mod tests;

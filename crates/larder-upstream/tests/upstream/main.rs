@@ -16,3 +16,11 @@ mod mirrors;
 mod redirects;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod authorities;
+#[cfg(test)]
+mod proxies;
+#[cfg(test)]
+mod turns;
+#[cfg(test)]
+mod known;

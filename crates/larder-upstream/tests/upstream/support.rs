@@ -1,5 +1,6 @@
 //! A server whose every answer a test decides, and which remembers what it was asked.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use larder_core::{BlobStream, Upstream as _, UpstreamError};
 use larder_oci::{Digest, Reference, RepoName};
 use larder_upstream::{RemoteRegistry, Settings};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const IMAGE: &str = "library/nginx";
@@ -83,6 +84,7 @@ impl Reply {
 
 /// A server; it ends with the test's runtime.
 pub(crate) struct Peer {
+    scheme: &'static str,
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Request>>>,
 }
@@ -96,6 +98,20 @@ impl Peer {
         at: &str,
         answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Peer {
+        Peer::start_behind("http", at, answer, |stream| std::future::ready(Ok(stream))).await
+    }
+
+    /// One whose connections are opened in a way of their own, such as by a TLS handshake.
+    pub(crate) async fn start_behind<S, O>(
+        scheme: &'static str,
+        at: &str,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> O + Send + 'static,
+    ) -> Peer
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+        O: Future<Output = io::Result<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind(at).await.unwrap();
         let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let (answer, known) = (Arc::new(answer), Arc::clone(&asked));
@@ -103,14 +119,19 @@ impl Peer {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (answer, known) = (Arc::clone(&answer), Arc::clone(&known));
-                tokio::spawn(async move { serve(stream, &*answer, &known).await });
+                let opened = open(stream);
+                tokio::spawn(async move {
+                    if let Ok(stream) = opened.await {
+                        serve(stream, &*answer, &known).await;
+                    }
+                });
             }
         });
-        Peer { address, asked }
+        Peer { scheme, address, asked }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// What was asked, in order.
@@ -144,7 +165,7 @@ pub(crate) fn settings_of(urls: impl IntoIterator<Item = String>) -> Settings {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     answer: &(dyn Fn(&Request) -> Reply + Send + Sync),
     known: &Mutex<Vec<Request>>,
 ) {
@@ -177,7 +198,7 @@ async fn serve(
     }
 }
 
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Request> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
