@@ -1,16 +1,19 @@
 //! `cargo xtask cache`: Larder as a cache of a real registry, docker-registry 2.8.2, behind a [`front`] that spoils
 //! what it answers and counts what it is asked.
+//!
+//! `CACHE_RING_ONLY=keep,cold` in the environment runs these parts alone.
 
 mod cold;
 mod crowd;
 mod front;
+mod keep;
 mod matrix;
 mod seams;
 
 use std::path::PathBuf;
 
 use crate::arguments::Arguments;
-use crate::failure::Result;
+use crate::failure::{Result, fail};
 use crate::http::{Answer, Http};
 use crate::image::Image;
 use crate::places::Ring;
@@ -19,14 +22,29 @@ use crate::report::Report;
 use crate::server::{Plan, Program, Server};
 use front::Front;
 
+type Part = fn(&mut Report, &Ring, &Origin) -> Result;
+
+const PARTS: [(&str, Part); 5] = [
+    ("matrix", matrix::cases),
+    ("crowd", crowd::cases),
+    ("cold", cold::cases),
+    ("seams", seams::cases),
+    ("keep", keep::cases),
+];
+
 pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
+    let only = std::env::var("CACHE_RING_ONLY").ok();
+    let only: Option<Vec<&str>> = only.as_deref().map(|names| names.split(',').collect());
+    if let Some(unknown) = only.iter().flatten().find(|name| PARTS.iter().all(|(part, _)| part != *name)) {
+        fail!("CACHE_RING_ONLY names {unknown:?}, which is no part of this ring");
+    }
     let ring = Ring::fresh("cache")?;
     let mut report = Report::new("cache");
     let Some(origin) = report.step("docker-registry", "starts as the upstream", || Origin::start(&ring))
     else {
         return Ok(report);
     };
-    for part in [matrix::cases, crowd::cases, cold::cases, seams::cases] {
+    for (_, part) in PARTS.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only.contains(name))) {
         part(&mut report, &ring, &origin)?;
     }
     Ok(report)
