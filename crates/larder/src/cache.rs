@@ -1,7 +1,6 @@
 //! `larder cache status` and `larder cache warm`: what is asked of a running Larder about what it keeps of other registries.
 
 mod asked;
-mod platform;
 mod status;
 mod warm;
 
@@ -15,8 +14,8 @@ use larder_upstream::BaseUrl;
 
 use crate::cli::ThisRegistry;
 use crate::config::Environment;
+use crate::config::Wanted;
 use asked::Asked;
-pub(crate) use platform::Wanted;
 
 /// Where Larder answers if nobody says so.
 const DEFAULT_URL: &str = "http://localhost:5000";

@@ -161,11 +161,26 @@ impl Asking {
 
     /// Stores it and moves the tag. A disk that refuses is no reason to refuse the client.
     async fn keep(&self, stored: Arc<StoredManifest>, manifest: Manifest) -> Result<Answer, RegistryError> {
-        let (repository, tag, kept) = (self.repository.clone(), self.tag(), Arc::clone(&stored));
-        let outcome = self
-            .registry
-            .blocking(move |inner| inner.keep_copy(&repository, tag.as_ref(), &kept, &manifest))
-            .await;
+        let manifest = Arc::new(manifest);
+        let once = |makes_room: bool| {
+            let (repository, tag) = (self.repository.clone(), self.tag());
+            let (kept, manifest) = (Arc::clone(&stored), Arc::clone(&manifest));
+            self.registry.blocking(move |inner| {
+                if makes_room {
+                    inner.evict_for(kept.bytes.len() as u64)?;
+                }
+                inner.keep_copy(&repository, tag.as_ref(), &kept, &manifest)
+            })
+        };
+        let outcome = match once(false).await {
+            // Other copies make room, as they do for a blob, and one after the other: a change that fails for lack of room
+            // makes doubtful what may go.
+            Err(error) if error.shortage().is_some() => {
+                let _turn = self.registry.inner.cache.making_room.lock().await;
+                once(true).await
+            }
+            outcome => outcome,
+        };
         match outcome {
             Ok(CachedOutcome::Stored) => Ok(Answer::Fetched(stored)),
             // It was pushed while the upstream was asked.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_oci::Digest;
 use larder_storage::Staged;
@@ -10,6 +11,9 @@ use super::fill::{Fill, Filling, Stage};
 use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::registry::Inner;
+
+/// As long as a blob waits for the manifests before it to find their room.
+const MANIFESTS_TAKE: Duration = Duration::from_secs(5);
 
 impl Filling {
     /// Looks whether all of it fits before anybody is told that it comes; where it doesn't, other copies make room.
@@ -24,6 +28,7 @@ impl Filling {
         if fits {
             return Ok(staged);
         }
+        self.settle_manifests().await;
         let _turn = self.registry.inner.cache.making_room.lock().await;
         self.registry
             .blocking(move |inner| {
@@ -34,6 +39,18 @@ impl Filling {
                 Ok(staged)
             })
             .await
+    }
+
+    /// Lets manifests that came just before find their room first: their failing while others are evicted would make
+    /// doubtful what may go.
+    async fn settle_manifests(&self) {
+        let repositories = self.fill.wanted().repositories.clone();
+        for repository in &repositories {
+            let kept = self.registry.until_kept(repository);
+            if tokio::time::timeout(MANIFESTS_TAKE, kept).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Compares the hash, lets the readers have the rest, and publishes.

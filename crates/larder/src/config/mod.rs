@@ -28,6 +28,7 @@ mod environment;
 mod keys;
 mod nearest;
 mod overlay;
+mod platform;
 pub(crate) mod reference;
 mod report;
 mod scalar;
@@ -40,6 +41,7 @@ mod yaml;
 pub(crate) use environment::{
     Environment, NoDataDirectory, Source, built_in_users_file, data_directory, may_use_system_directory,
 };
+pub(crate) use platform::Wanted;
 pub(crate) use report::{ConfigError, ConfigErrors, Mistake};
 pub(crate) use typed::*;
 pub(crate) use value::Origin;

@@ -8,8 +8,7 @@ use larder_oci::RepositoryPattern;
 use super::super::typed::CacheBounds;
 use super::Reader;
 use super::upstreams::{Item, tag_pattern};
-use crate::cache::Wanted;
-use crate::config::{report::Mistake, value::Value};
+use crate::config::{platform::Wanted, report::Mistake, value::Value};
 
 /// As long as registry:2.
 const UNUSED_FOR: Duration = Duration::from_secs(168 * 3600);
