@@ -1,4 +1,4 @@
-//! Where Larder's cycles go in the three hottest answers and in pushes, as text that is kept beside this file.
+//! Where Larder's cycles go in the hottest answers, with many clients too, and in pushes, as text that is kept beside this file.
 
 use std::fs;
 use std::path::Path;
@@ -32,10 +32,14 @@ pub(super) fn make(scene: &Scene<'_>, report: &mut Report) -> Result {
     let manifest = Request::get(format!("/v2/{REPOSITORY}/manifests/{TAG}")).with("Accept", OCI_MANIFEST);
     let blob = |digest: &str| Request::get(format!("/v2/{REPOSITORY}/blobs/{digest}"));
     let smallest = fixture.layers.first().context("the smallest layer")?;
+    let small = fixture.layers.get(1).context("the layer of 64 KiB")?;
     let largest = fixture.layers.last().context("the largest layer")?;
     let cases = [
-        ("manifest-by-tag-c16", manifest, Client::Wrk, 16),
+        ("manifest-by-tag-c16", manifest.clone(), Client::Wrk, 16),
         ("blob-1-kib-c16", blob(&smallest.digest), Client::Wrk, 16),
+        // With so many clients Larder is behind nginx.
+        ("manifest-by-tag-c1000", manifest.clone(), Client::Wrk, 1000),
+        ("blob-64-kib-c1000", blob(&small.digest), Client::Wrk, 1000),
         ("blob-200-mib-c1", blob(&largest.digest), Client::Own, 1),
     ];
     for (name, request, client, connections) in cases {

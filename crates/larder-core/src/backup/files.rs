@@ -14,14 +14,13 @@ const BLOBS: &str = "docker/registry/v2/blobs";
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
 
 /// Files of Larder's own that a backup doesn't need: derived, of this moment, or of this process.
-pub(super) const NOT_NEEDED: [&str; 13] = [
+pub(super) const NOT_NEEDED: [&str; 12] = [
     "index.db",
     "index.db-wal",
     "index.db-shm",
     "index.db.unusable",
     "control",
     "lock",
-    "control",
     "staging",
     "quarantine",
     "fills",
