@@ -27,12 +27,14 @@ mod container;
 mod crash;
 mod doctor;
 mod fuzz;
+mod hands;
 mod proxies;
 mod space;
 mod suite;
 mod swap;
 mod tidy;
 mod tokens;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ const RINGS: &[Ring] = &[
     ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("space", &["rounds", "seed"], space::ring),
+    ("walk", &[], walk::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),

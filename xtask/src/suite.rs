@@ -8,7 +8,7 @@ use crate::failure::Result;
 use crate::report::Report;
 use crate::{
     bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, proxies, space, swap,
-    tidy, tokens, tools,
+    tidy, tokens, tools, walk,
 };
 
 /// How long each fuzz target runs here; long runs are made by hand.
@@ -38,6 +38,7 @@ const STAGES: &[Stage] = &[
     ("tokens", || tokens::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),
     ("space", || space::ring(&Arguments::none())),
+    ("walk", || walk::ring(&Arguments::none())),
     ("bench", || bench::ring(&Arguments::parse(&["--slice".to_owned()], &["slice"])?)),
     ("image", || container::ring(&Arguments::none())),
     ("fuzz", || {
