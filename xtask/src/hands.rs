@@ -1,4 +1,4 @@
-//! docker, skopeo and larder as somebody types them, all in one home.
+//! docker, skopeo, podman and larder as somebody types them, all in one home.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use crate::failure::{Context, Result, fail, same};
 use crate::image::check_layout;
 use crate::places::Ring;
 use crate::process::Run;
+use crate::random::Random;
 use crate::report::Report;
 
 /// How often a thing that is being waited for is looked at.
@@ -18,14 +19,17 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) struct Hands<'a> {
     ring: &'a Ring,
     home: PathBuf,
+    short: PathBuf,
     pub(crate) engine: Engine,
 }
 
 impl<'a> Hands<'a> {
     /// Starts a dockerd of its own.
     pub(crate) fn new(ring: &'a Ring) -> Result<Self> {
-        let home = ring.make_dir("home")?;
-        Ok(Self { ring, home, engine: Engine::start(ring, "docker", &[])? })
+        let (home, short) = (ring.make_dir("home")?, ring.make_short_dir()?);
+        // podman refuses to pull when the file that the environment names is not there.
+        fs::write(home.join("auth.json"), "{}")?;
+        Ok(Self { ring, home, short, engine: Engine::start(ring, "docker", &[])? })
     }
 
     fn at_home(&self, run: Run) -> Run {
@@ -40,8 +44,22 @@ impl<'a> Hands<'a> {
         self.at_home(Run::new("skopeo")).arg(command)
     }
 
+    pub(crate) fn podman(&self) -> Run {
+        let run = self.at_home(Run::new("podman")).args(["--storage-driver", "vfs"]);
+        run.arg("--root").arg(self.short.join("root")).arg("--runroot").arg(self.short.join("run"))
+    }
+
     pub(crate) fn larder(&self) -> Result<Run> {
         Ok(self.at_home(Run::new(dist::release()?)))
+    }
+
+    /// Words with pipes in them. `$larder`, `$docker` and `$podman` are the programs with what they need to know.
+    pub(crate) fn shell(&self, words: &str) -> Result<Run> {
+        let podman =
+            format!("podman --storage-driver vfs --root {0}/root --runroot {0}/run", self.short.display());
+        let run = self.at_home(Run::new("bash")).env("larder", dist::release()?).env("podman", podman);
+        let run = run.env("docker", format!("docker --host {}", self.engine.url));
+        Ok(run.args(["-o", "pipefail", "-c", words]))
     }
 
     /// Builds a `FROM scratch` image with a layer for each file, and gives its id. A file that stands at the same
@@ -136,4 +154,14 @@ pub(crate) fn blobs_below(dir: &Path) -> Result<(u64, usize)> {
     let lengths: std::result::Result<Vec<u64>, _> = said.lines().map(str::parse).collect();
     let lengths = lengths?;
     Ok((lengths.iter().sum(), lengths.len()))
+}
+
+/// Bytes that don't shrink, of a layer's file.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    Random::new(seed).bytes(length)
+}
+
+/// Fails unless a command said these words.
+pub(crate) fn says(said: &str, words: &str) -> Result {
+    if said.contains(words) { Ok(()) } else { fail!("it does not say {words:?}: {said}") }
 }

@@ -28,6 +28,7 @@ mod crash;
 mod doctor;
 mod fuzz;
 mod hands;
+mod moves;
 mod proxies;
 mod space;
 mod suite;
@@ -60,6 +61,7 @@ const RINGS: &[Ring] = &[
     ("crash", &["peer", "rounds", "seed"], crash::ring),
     ("space", &["rounds", "seed"], space::ring),
     ("walk", &[], walk::ring),
+    ("moves", &[], moves::ring),
     ("image", &[], container::ring),
     ("bench", &["rounds", "seconds", "only", "slice", "profile"], bench::ring),
     ("fuzz", &["seconds", "dir"], fuzz::ring),

@@ -7,8 +7,8 @@ use crate::dist;
 use crate::failure::Result;
 use crate::report::Report;
 use crate::{
-    bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, proxies, space, swap,
-    tidy, tokens, tools, walk,
+    bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, moves, proxies, space,
+    swap, tidy, tokens, tools, walk,
 };
 
 /// How long each fuzz target runs here; long runs are made by hand.
@@ -39,6 +39,7 @@ const STAGES: &[Stage] = &[
     ("crash", || crash::ring(&Arguments::none())),
     ("space", || space::ring(&Arguments::none())),
     ("walk", || walk::ring(&Arguments::none())),
+    ("moves", || moves::ring(&Arguments::none())),
     ("bench", || bench::ring(&Arguments::parse(&["--slice".to_owned()], &["slice"])?)),
     ("image", || container::ring(&Arguments::none())),
     ("fuzz", || {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{REPOSITORY, Walk, contents, on_the_base_of};
 use crate::failure::{Result, fail, same};
-use crate::hands::{blobs_below, disk_usage};
+use crate::hands::{blobs_below, disk_usage, says};
 use crate::image::Image;
 use crate::process::Run;
 use crate::registry::Registry;
@@ -129,8 +129,4 @@ fn backed_up(backups: &Path, digest: &str) -> bool {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     let place = hex.get(..2).map(|start| format!("docker/registry/v2/blobs/sha256/{start}/{hex}/data"));
     place.is_some_and(|place| backups.join(place).is_file())
-}
-
-fn says(said: &str, words: &str) -> Result {
-    if said.contains(words) { Ok(()) } else { fail!("it does not say {words:?}: {said}") }
 }

@@ -15,7 +15,6 @@ use crate::failure::{Context, Result, same};
 use crate::hands::Hands;
 use crate::image::{self, Blob, Image, OCI_LAYER, OCI_MANIFEST};
 use crate::places::Ring;
-use crate::random::Random;
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::server::{Plan, Program, Server};
@@ -65,11 +64,6 @@ impl Walk<'_> {
         let tags = Registry::new(server.http()).tags(REPOSITORY)?.unwrap_or_default();
         same("the tags", &tags, &self.pushed.keys().cloned().collect())
     }
-}
-
-/// A layer's worth of bytes that don't shrink.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    Random::new(seed).bytes(length)
 }
 
 /// All that an image is made of, itself included, with the lengths.

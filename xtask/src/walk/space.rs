@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{GRACE_SECONDS, REPOSITORY, Walk, contents, noise, on_the_base_of};
+use super::{GRACE_SECONDS, REPOSITORY, Walk, contents, on_the_base_of};
 use crate::failure::{Result, fail, same};
-use crate::hands::{blobs_below, disk_usage, wait};
+use crate::hands::{blobs_below, disk_usage, noise, wait};
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::server::Server;

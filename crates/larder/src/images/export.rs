@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::ImagesError;
+use super::checked::Checked;
 use super::gather::{Gathered, Gatherer};
 use super::json::{at, set};
 use super::read::{IMAGE_NAME, OUR_NAME, REF_NAME, blob_name};
@@ -81,31 +82,11 @@ fn parse(image: &str) -> Result<(RepoName, Option<Reference>), ImagesError> {
     Ok((name.parse().map_err(|error: larder_oci::NameError| wrong(error.to_string()))?, reference))
 }
 
-/// A blob that is hashed as it is copied: what is damaged is never passed on.
-struct Checked {
-    file: File,
-    hasher: Hasher,
-    digest: Digest,
-    left: u64,
-}
-
-impl Read for Checked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.update(buffer.get(..read).unwrap_or_default());
-        self.left = self.left.saturating_sub(read as u64);
-        if (self.left == 0 || read == 0) && self.hasher.clone().finish() != self.digest {
-            let problem = format!("{} is damaged: larder verify says more", self.digest);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
-        Ok(read)
-    }
-}
-
-fn checked(blobs: &Blobs, digest: &Digest) -> Result<(Checked, u64), Box<dyn Error>> {
+/// A blob that is hashed as it is copied, and its length.
+fn checked(blobs: &Blobs, digest: &Digest) -> Result<(Checked<File>, u64), Box<dyn Error>> {
     let Some(opened) = blobs.open(digest)? else { return Err(format!("{digest} has gone meanwhile").into()) };
-    let hasher = Hasher::new(digest.algorithm());
-    Ok((Checked { file: opened.file, hasher, digest: *digest, left: opened.size }, opened.size))
+    let problem = |digest: &Digest, _: &Digest| format!("{digest} is damaged: larder verify says more");
+    Ok((Checked::new(opened.file, *digest, opened.size, problem), opened.size))
 }
 
 fn index(entries: &[Value]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use larder_oci::{Digest, Reference, RepoName};
 
 use super::ImagesError;
+use super::checked::Checked;
 use super::names::{self, Here, Name, Renaming};
 use super::read::{self, Found};
 use super::source::Source;
@@ -66,7 +67,10 @@ impl<'a, W: Write, E: Write> Importing<'a, W, E> {
         if error.ends_all() {
             return Err(error.into());
         }
-        writeln!(self.errors, "{what}: {}", explain::with_causes(&error))?;
+        let said = explain::with_causes(&error);
+        let names_it = said.strip_prefix(what).is_some_and(|rest| rest.starts_with(": "));
+        let whose = if names_it { String::new() } else { format!("{what}: ") };
+        writeln!(self.errors, "{whose}{said}")?;
         self.failed += 1;
         Ok(())
     }
@@ -167,7 +171,12 @@ impl<'a, W: Write, E: Write> Importing<'a, W, E> {
                 let mut show = |bytes: u64| {
                     progress.show(Some((done + bytes) as f64 / total.max(1) as f64), done + bytes, &words);
                 };
-                self.target.put_blob(&here.repository, digest, &|| opened(source, file), &mut show)?;
+                self.target.put_blob(
+                    &here.repository,
+                    digest,
+                    &|| opened(source, file, digest),
+                    &mut show,
+                )?;
                 moved += length;
             }
             done += length;
@@ -188,9 +197,15 @@ impl<'a, W: Write, E: Write> Importing<'a, W, E> {
     }
 }
 
-fn opened<'a>(source: &'a Source, name: &str) -> Result<Box<dyn io::Read + 'a>, ImagesError> {
-    match source.file(name)? {
-        Some((reader, _)) => Ok(reader),
-        None => Err(ImagesError::Missing { what: name.to_owned() }),
-    }
+/// A blob's bytes. A damaged one ends in an error: the registry need not be asked what it thinks of it.
+fn opened<'a>(
+    source: &'a Source,
+    name: &str,
+    digest: &Digest,
+) -> Result<Box<dyn io::Read + 'a>, ImagesError> {
+    let Some((reader, size)) = source.file(name)? else {
+        return Err(ImagesError::Missing { what: name.to_owned() });
+    };
+    let problem = |_: &Digest, hashed: &Digest| format!("it is damaged: its bytes hash to {hashed}");
+    Ok(Box::new(Checked::new(reader, *digest, size, problem)))
 }

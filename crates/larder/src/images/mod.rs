@@ -13,6 +13,7 @@ use importing::Importing;
 use source::Source;
 use target::Target;
 
+mod checked;
 mod json;
 mod importing;
 mod source;

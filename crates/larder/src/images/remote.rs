@@ -128,19 +128,17 @@ impl<'a> Remote<'a> {
         if answer.status() == StatusCode::CREATED {
             return Ok(true);
         }
-        // It began an upload instead, which nobody goes on with. One that isn't taken back is purged some day.
+        // It began an upload instead.
         if answer.status() == StatusCode::ACCEPTED {
-            let url = location(&answer)?;
-            let back = Ask {
-                method: Method::DELETE,
-                url,
-                headers: Vec::new(),
-                body: Bytes::new(),
-                scope: ask.scope,
-            };
-            let _ = self.ask(&back).await;
+            self.take_back(location(&answer)?, ask.scope).await;
         }
         Ok(false)
+    }
+
+    /// Ends an upload that nobody goes on with. One that isn't taken back is purged some day.
+    async fn take_back(&self, url: Url, scope: String) {
+        let ask = Ask { method: Method::DELETE, url, headers: Vec::new(), body: Bytes::new(), scope };
+        let _ = self.ask(&ask).await;
     }
 
     pub(super) fn put_blob(
@@ -169,8 +167,13 @@ impl<'a> Remote<'a> {
         let mut sent = 0_u64;
         loop {
             let mut chunk = vec![0; CHUNK];
-            let filled = fill(&mut reader, &mut chunk)
-                .map_err(|source| ImagesError::Read { what: digest.to_string(), source })?;
+            let filled = match fill(&mut reader, &mut chunk) {
+                Ok(filled) => filled,
+                Err(source) => {
+                    self.take_back(location(&answer)?, begin.scope).await;
+                    return Err(ImagesError::Read { what: digest.to_string(), source });
+                }
+            };
             chunk.truncate(filled);
             let is_last = filled < CHUNK;
             let mut url = location(&answer)?;

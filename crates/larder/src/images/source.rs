@@ -84,7 +84,13 @@ impl Source {
         let mut file = tempfile::tempfile().map_err(spooled)?;
         let (mut progress, mut total, mut buffer) = (Progress::new(), 0, vec![0; 1 << 20]);
         loop {
-            let read = unpacked.read(&mut buffer).map_err(failed)?;
+            let read = unpacked.read(&mut buffer).map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => ImagesError::Content {
+                    what: what.to_owned(),
+                    problem: format!("it is cut off: {source}"),
+                },
+                _ => failed(source),
+            })?;
             if read == 0 {
                 break;
             }
@@ -100,12 +106,18 @@ impl Source {
         let wrong = |problem: String| ImagesError::Content { what: what.to_owned(), problem };
         let length = file.metadata().map_err(failed)?.len();
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let (mut entries, mut links) = (BTreeMap::new(), BTreeMap::new());
+        let (mut entries, mut links, mut last) = (BTreeMap::new(), BTreeMap::new(), None);
         let mut archive = tar::Archive::new(&file);
         for entry in archive.entries_with_seek().map_err(failed)? {
-            let entry =
-                entry.map_err(|error| wrong(format!("it is no tar archive, or a cut one: {error}")))?;
+            // What the library says of it quotes the bytes, which are no words.
+            let Ok(entry) = entry else {
+                return Err(wrong(match last {
+                    Some(last) => format!("it is cut off or damaged after {last}"),
+                    None => "it is no tar archive, or its beginning is damaged".to_owned(),
+                }));
+            };
             let Some(name) = entry.path().ok().and_then(|path| plain(&path)) else { continue };
+            last = Some(name.clone());
             let kind = entry.header().entry_type();
             if kind.is_file() {
                 let (at, size) = (entry.raw_file_position(), entry.size());
