@@ -148,6 +148,13 @@ impl Registry {
     }
 }
 
+impl Cache {
+    /// Whether the process ends.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+}
+
 impl UpstreamRepository {
     /// A failure that core has found out itself.
     pub(crate) fn error(&self, failure: UpstreamFailure, detail: &str) -> UpstreamError {

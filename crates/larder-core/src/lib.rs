@@ -27,6 +27,7 @@ mod retention;
 mod discover;
 mod maintenance;
 mod pause;
+mod status;
 mod verify;
 pub mod backup;
 mod upstream;
@@ -42,12 +43,13 @@ pub use cache::{
     parse_image,
 };
 pub use collect::{
-    Collected, Collection, HistoryEntry, Plan, Planning, Removed, Rewinding, Rewound, Run, Undone,
+    Collected, Collection, HistoryEntry, LastCollection, Plan, Planning, Removed, Rewinding, Rewound, Run,
+    Undone,
 };
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
-pub use larder_meta::{Inspector, Listing, MetaError, Page, Precondition, Removal, RemovedTag};
+pub use larder_meta::{Counts, Inspector, Listing, MetaError, Page, Precondition, Removal, RemovedTag};
 pub use maintenance::UploadPurging;
 pub use pause::MaintenanceState;
 pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
@@ -58,6 +60,7 @@ pub use retention::{
     Retained, RetentionPlan, RetentionReports, RetentionRule, RetentionRules, RetentionState, RetentionTrail,
     Retired, Stay, TagFacts, TagVerdict, Verdict,
 };
+pub use status::{Content, Mode, RegistryStatus};
 pub use upload::{UploadProgress, UploadWriter};
 pub use upstream::{
     Allowance, BlobChunks, BlobStream, FetchedManifest, ManifestHead, Upstream, UpstreamError,

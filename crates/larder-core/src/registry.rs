@@ -15,6 +15,7 @@ use crate::maintenance::UploadPurging;
 use crate::pause::{Change, Pause};
 use crate::recent::Recent;
 use crate::retention::Retention;
+use crate::status::Counting;
 use crate::upload::Sessions;
 use crate::upstreams::Upstreams;
 use crate::verify::Verification;
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     upstreams: RwLock<Upstreams>,
     pub(crate) cache: Cache,
     pub(crate) retention: Retention,
+    pub(crate) counting: Counting,
     pub(crate) environment: Environment,
 }
 
@@ -118,6 +120,7 @@ impl Registry {
             upstreams: RwLock::default(),
             cache: Cache::default(),
             retention: Retention::default(),
+            counting: Counting::default(),
             environment,
         };
         Ok(Registry { inner: Arc::new(inner), sink: None })
@@ -187,9 +190,13 @@ impl Inner {
         self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
     /// The right to change files on a client's behalf, to be held until that is done.
     pub(crate) fn require_writable(&self) -> Result<Change, RegistryError> {
-        if self.read_only.load(Ordering::Relaxed) { Err(RegistryError::ReadOnly) } else { self.pause.begin() }
+        if self.is_read_only() { Err(RegistryError::ReadOnly) } else { self.pause.begin() }
     }
 
     pub(crate) fn require_deletes(&self) -> Result<Change, RegistryError> {

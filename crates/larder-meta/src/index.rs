@@ -4,6 +4,7 @@
 //! latest rows but not the file's consistency, and reconciling brings them back.
 
 mod accesses;
+mod counts;
 mod references;
 pub(crate) mod reserve;
 mod rows;

@@ -24,6 +24,7 @@ impl Call {
             Api::Warm if self.parts.method == Method::POST => self.begin_warming().await,
             Api::Warm => self.warming().await,
             Api::Retention => self.retention().await,
+            Api::Status => self.status().await,
         }
     }
 

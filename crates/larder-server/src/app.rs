@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
@@ -43,6 +44,8 @@ pub struct App {
     wrong_protocol: Mutex<HashSet<IpAddr>>,
     /// Manifests that may be on their way in at once: each is held in memory, up to 4 MiB.
     pub(crate) manifests_coming_in: Semaphore,
+    /// Whether failing health checks take it out of service.
+    follows_health: bool,
 }
 
 /// 64 manifests of 4 MiB are 256 MiB; further ones wait for their turn.
@@ -85,9 +88,22 @@ pub struct Options {
 /// Who knows what is wrong with certificates beside their end; asked for every report.
 pub type CertificateTroubles = Arc<dyn Fn() -> Vec<Trouble> + Send + Sync>;
 
+/// What a program says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its version.
+    pub version: &'static str,
+    /// When it started.
+    pub started: SystemTime,
+    /// Where it listens, as URLs.
+    pub addresses: Vec<String>,
+}
+
 /// Who looks on while requests are answered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Observers {
+    /// What is said of the program in its status.
+    pub about: Option<About>,
     /// What is counted.
     pub metrics: Option<Arc<Metrics>>,
     /// How the upstreams are doing.
@@ -125,6 +141,7 @@ impl App {
             crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
+            follows_health: true,
         }
     }
 
@@ -133,9 +150,10 @@ impl App {
         App { observers, ..self }
     }
 
-    /// The same, as another way in to what `other` serves: what one refuses, both tell.
+    /// The same, as another way in to what `other` serves: what one refuses, both tell. It answers also while health checks
+    /// fail: whoever comes this way wants to know what is wrong.
     pub fn beside(self, other: &App) -> App {
-        App { problems: Arc::clone(&other.problems), ..self }
+        App { problems: Arc::clone(&other.problems), follows_health: false, ..self }
     }
 
     /// Presents the registry in another way from the next request on; what concerns connections counts
@@ -174,7 +192,8 @@ impl App {
     /// Whether a health check fails. Whoever asks if the process lives must not hear no: he would restart
     /// it, which mends nothing.
     fn is_out_of_service(&self, path: &str) -> bool {
-        self.observers.health.as_ref().is_some_and(|health| health.is_failing()) && path != "/healthz"
+        let is_failing = self.observers.health.as_ref().is_some_and(|health| health.is_failing());
+        is_failing && self.follows_health && path != "/healthz"
     }
 
     /// Answers one request. Files leave through the outlet, if the connection has one.

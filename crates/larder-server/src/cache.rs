@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use larder_core::{CacheStatus, Candidate, Evicted, WhyEvicted};
+use larder_core::{CacheCounts, CacheStatus, Candidate, Evicted, WhyEvicted};
 use larder_oci::CatalogAccess;
 use serde_json::{Map, Value, json};
 
@@ -76,16 +76,21 @@ impl Call {
         let identity = self.identify().await?;
         let access = self.app.gate.policy().catalog(&identity)?;
         let status = self.app.registry.cache_status(self.shown()?).await?;
-        let reports = self.app.observers.upstreams.as_ref().map(|reports| reports()).unwrap_or_default();
         let answer = json!({
-            "cache": counted(&status),
+            "cache": counted(&status.counts),
             "stock": stocked(&status),
             "next": status.next.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
             "held": status.held.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
             "evicted": status.evicted.iter().filter_map(|each| gone(each, &access)).collect::<Vec<_>>(),
-            "upstreams": reports.iter().map(upstream).collect::<Vec<_>>(),
+            "upstreams": self.upstream_reports(),
         });
         Ok(respond::json(StatusCode::OK, &answer))
+    }
+
+    /// How each of them is doing.
+    pub(crate) fn upstream_reports(&self) -> Vec<Value> {
+        let reports = self.app.observers.upstreams.as_ref().map(|reports| reports()).unwrap_or_default();
+        reports.iter().map(upstream).collect()
     }
 
     /// `?next=`: how many images are wanted of each list.
@@ -96,8 +101,7 @@ impl Call {
 }
 
 /// What the cache has done since the start, and does.
-fn counted(status: &CacheStatus) -> Value {
-    let counts = &status.counts;
+pub(crate) fn counted(counts: &CacheCounts) -> Value {
     let by_reason: Map<String, Value> = WhyEvicted::ALL
         .iter()
         .zip(counts.evicted_by_reason)

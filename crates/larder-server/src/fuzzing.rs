@@ -48,6 +48,7 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Api(Api::Maintenance) => "/api/v1/maintenance".to_owned(),
         Route::Api(Api::Warm) => "/api/v1/cache/warm".to_owned(),
         Route::Api(Api::Retention) => "/api/v1/retention".to_owned(),
+        Route::Api(Api::Status) => "/api/v1/status".to_owned(),
     })
 }
 

@@ -17,6 +17,7 @@ use larder_core::RegistryError;
 use larder_oci::RepoName;
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::forwarded;
 use crate::request::{Answer, Call, Failure};
 use crate::respond;
@@ -301,15 +302,22 @@ fn shortened(text: &str) -> String {
     text.chars().take(LONGEST_TEXT).collect()
 }
 
+impl App {
+    /// What stands first, then what was refused.
+    pub(crate) fn all_problems(&self) -> Value {
+        let mut told = self.problems.to_json();
+        if let Some(problems) = told.get_mut("problems").and_then(Value::as_array_mut) {
+            problems.splice(0..0, self.standing_problems(SystemTime::now()));
+        }
+        told
+    }
+}
+
 impl Call {
     /// `GET /api/v1/problems`
     pub(crate) async fn problems(&self) -> Answer {
         self.may_administer().await?;
-        let mut told = self.app.problems.to_json();
-        if let Some(problems) = told.get_mut("problems").and_then(Value::as_array_mut) {
-            problems.splice(0..0, self.app.standing_problems(SystemTime::now()));
-        }
-        Ok(respond::json(StatusCode::OK, &told))
+        Ok(respond::json(StatusCode::OK, &self.app.all_problems()))
     }
 
     /// `GET /api/v1/clients`
@@ -417,6 +425,15 @@ impl Call {
                     _ => explained("refused", reason, "registry", "the log has more under this time"),
                 }
             }
+        }
+    }
+
+    /// Plain HTTP from who may have tried TLS before: clients of registries, and commands of Larder's own.
+    pub(crate) fn note_plain(&self, route: &Route) {
+        let agent = self.parts.headers.get(USER_AGENT);
+        let is_our_own = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"larder-doctor/"));
+        if route.is_registrys() || is_our_own {
+            self.app.problems.note_plain(self.peer_address().ip(), SystemTime::now());
         }
     }
 

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
@@ -117,8 +116,8 @@ impl Call {
             response.headers_mut().insert(ALLOW, header(allowed));
             return response;
         }
-        if !self.peer.is_tls && route.is_registrys() {
-            self.app.problems.note_plain(self.peer.address.ip(), SystemTime::now());
+        if !self.peer.is_tls {
+            self.note_plain(&route);
         }
         let pending = self.begin_audit(&route);
         let refusal = pending.as_ref().and_then(Pending::refusal);

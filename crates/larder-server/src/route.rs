@@ -66,6 +66,8 @@ pub(crate) enum Api {
     Warm,
     /// `retention`: what goes by rules.
     Retention,
+    /// `status`: everything at a glance.
+    Status,
 }
 
 /// Why a path means nothing here.
@@ -128,6 +130,7 @@ impl Route {
             "/api/v1/maintenance" => Ok(Route::Api(Api::Maintenance)),
             "/api/v1/cache/warm" => Ok(Route::Api(Api::Warm)),
             "/api/v1/retention" => Ok(Route::Api(Api::Retention)),
+            "/api/v1/status" => Ok(Route::Api(Api::Status)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -211,7 +214,7 @@ impl Route {
             Route::Upload(..) => "DELETE, GET, HEAD, PATCH, PUT",
             Route::Api(Api::Gc | Api::Warm | Api::Retention) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
-            Route::Api(Api::Removals | Api::History | Api::Cache) => "GET, HEAD",
+            Route::Api(Api::Removals | Api::History | Api::Cache | Api::Status) => "GET, HEAD",
             Route::Api(Api::Maintenance) => "GET, HEAD, PUT",
         }
     }

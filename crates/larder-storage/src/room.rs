@@ -66,6 +66,15 @@ impl Disk {
         Ok(writable(&rustix::fs::statvfs(self.root()).map_err(failed)?))
     }
 
+    /// How large the data directory's file system is, in bytes.
+    pub fn size(&self) -> Result<u64, StorageError> {
+        let failed = |errno: rustix::io::Errno| {
+            StorageError::io(DiskOperation::Read, Path::new(self.root()), errno.into())
+        };
+        let room = rustix::fs::statvfs(self.root()).map_err(failed)?;
+        Ok(room.f_blocks.saturating_mul(room.f_frsize))
+    }
+
     /// As [`free`](Disk::free), with what the file system sets aside: more than this nobody can write.
     pub(crate) fn free_at_most(&self) -> Result<u64, StorageError> {
         let failed = |errno: rustix::io::Errno| {
@@ -90,6 +99,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let disk = Disk::open(root.path()).unwrap();
         assert!(disk.free().unwrap() > 0);
+        assert!(disk.size().unwrap() >= disk.free().unwrap());
         drop(root);
         assert!(disk.free().is_err());
     }

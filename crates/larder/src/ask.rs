@@ -29,6 +29,11 @@ pub(crate) struct Asker {
 }
 
 impl Asked {
+    /// The registry, asked as `user`, whose password stands in the file; without a file it is asked for.
+    pub(crate) fn at(registry: String, user: Option<String>, password_file: Option<PathBuf>) -> Asked {
+        Asked { registry, user, password_file }
+    }
+
     pub(crate) fn asker(&self) -> Result<Asker, Box<dyn Error>> {
         let target: Target = self.registry.parse()?;
         let login = self.login(&target)?;

@@ -15,7 +15,7 @@ use larder_upstream::BaseUrl;
 use crate::cli::ThisRegistry;
 use crate::config::Environment;
 use crate::config::Wanted;
-use asked::Asked;
+pub(crate) use asked::Asked;
 
 /// Where Larder answers if nobody says so.
 const DEFAULT_URL: &str = "http://localhost:5000";

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use larder_auth::{AuthMode, Gate};
 use larder_core::Registry;
-use larder_server::{App, BoundServer, Observers, Options, UpstreamReports};
+use larder_server::{App, BoundServer, Observers, Options};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub(crate) fn serve(
     config: &Config,
     root: &Path,
     registry: &Registry,
-    upstreams: UpstreamReports,
+    observers: &Observers,
     main: &App,
     stop: &CancellationToken,
 ) {
@@ -35,7 +35,8 @@ pub(crate) fn serve(
         limits: config.http.limits,
         ..Options::default()
     };
-    let observers = Observers { upstreams: Some(upstreams), ..Observers::default() };
+    // What commands ask counts as no client's request.
+    let observers = Observers { metrics: None, ..observers.clone() };
     let app = Arc::new(App::new(registry.clone(), gate, options).observed_by(observers).beside(main));
     let (stop, drain) = (stop.clone(), config.http.drain_timeout);
     tokio::spawn(async move {

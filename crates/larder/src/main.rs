@@ -34,6 +34,7 @@ mod setup;
 mod init;
 mod ask;
 mod status;
+mod words;
 mod problems;
 mod documents;
 mod mirror;
@@ -115,7 +116,9 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         Command::Warm(arguments) => cache::warm(&arguments, environment, may_use_system_directory),
         Command::Doctor(arguments) => doctor::run(&arguments, environment, may_use_system_directory),
         Command::Init(arguments) => init::run(&arguments, &mut std::io::stdout()),
-        Command::Status(arguments) => status::run(&arguments, &mut std::io::stdout()),
+        Command::Status(arguments) => {
+            status::run(&arguments, environment, may_use_system_directory, &mut std::io::stdout())
+        }
         Command::Completions { shell } => Ok(documents::completions(shell, &mut std::io::stdout())),
         Command::Man(arguments) => documents::man(&arguments, &mut std::io::stdout()),
         Command::Problems(arguments) => problems::run(&arguments, &mut std::io::stdout()),

@@ -29,7 +29,8 @@ use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
 use crate::upstreams::Remotes;
 use crate::{
-    control, data_place, first_start, keys, memory, notify, retention, telemetry, token_service, upstreams,
+    control, data_place, first_start, keys, memory, notify, retention, status, telemetry, token_service,
+    upstreams,
 };
 
 /// The user that a first start makes where Larder's own configuration is in force.
@@ -135,6 +136,7 @@ async fn run(
         None => None,
     };
     let observers = Observers {
+        about: Some(status::about(config, &address, server.address().is_some())),
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
         upstreams: Some(remotes.reports()),
         health: Some(Arc::clone(&health)),
@@ -151,7 +153,7 @@ async fn run(
         }
     }
     let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
-    let app = Arc::new(app.observed_by(observers));
+    let app = Arc::new(app.observed_by(observers.clone()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"), data = %root.display(), tls = config.http.tls.is_some(),
         "listening on {address}"
@@ -160,7 +162,7 @@ async fn run(
         audit.note("start", true, concat!("larder ", env!("CARGO_PKG_VERSION"), " listens"));
     }
     let stop = CancellationToken::new();
-    control::serve(config, root, &registry, remotes.reports(), &app, &stop);
+    control::serve(config, root, &registry, &observers, &app, &stop);
     let maintenance = tokio::spawn({
         let (registry, stop) = (registry.clone(), stop.clone());
         async move { registry.maintain(stop).await }

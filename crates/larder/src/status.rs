@@ -1,172 +1,109 @@
 //! `larder status`: a running Larder on one screen.
 
+mod page;
+
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Args;
-use serde_json::{Value, json};
+use larder_server::About;
+use serde_json::Value;
 
-use crate::ask::{Asked, Asker};
+use crate::ask::Asked;
+use crate::cli::ThisRegistry;
+use crate::config::{Config, Environment};
+use crate::space::Place;
 
-/// Repositories in one question.
-const PAGE: usize = 1000;
-/// Problems that are shown; `larder problems` has all.
-const PROBLEMS: usize = 3;
+const PATH: &str = "/api/v1/status";
+
+/// Who is asked when no Larder runs on this machine's data directory.
+const LOCAL: &str = "localhost:5000";
 
 /// `larder status`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
+    /// Ask the one that answers there, such as registry.lan:5000 or https://registry.lan; else the one that runs on this
+    /// machine's data directory, or at localhost:5000.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
+    server: Option<String>,
+    /// Who may administer it; else the login that docker or podman has for it.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from this file; a line break at its end doesn't count.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
     #[command(flatten)]
-    asked: Asked,
+    registry: ThisRegistry,
     /// Print what was answered as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Asks, and prints. The exit code is 1 when it isn't ready.
-pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
-    let asker = arguments.asked.asker()?;
-    let ready = asker.get("/readyz")?;
-    let status = json!({
-        "registry": asker.authority(),
-        "ready": ready.status == 200,
-        "words": ready.body.trim(),
-        "repositories": or_words(repositories(&asker)),
-        "cache": or_words(asker.json("/api/v1/cache")),
-        "problems": or_words(asker.json("/api/v1/problems")),
-    });
+/// Asks, and prints. The exit code is 1 when a health check of it fails.
+///
+/// # Errors
+/// None runs where it should, or it doesn't tell this user.
+pub(crate) fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    may_use_system_directory: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let status = ask(arguments, environment, may_use_system_directory)?;
     if arguments.json {
         writeln!(out, "{status:#}")?;
     } else {
-        print(&status, out)?;
+        out.write_all(page::page(&status, SystemTime::now()).as_bytes())?;
     }
-    Ok(if ready.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_failing =
+        status.get("failing").and_then(Value::as_object).is_some_and(|failing| !failing.is_empty());
+    Ok(if is_failing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What isn't for everybody leaves the rest as it is.
-fn or_words(answer: Result<Value, Box<dyn Error>>) -> Value {
-    answer.unwrap_or_else(|error| json!({ "unknown": error.to_string() }))
-}
-
-fn repositories(asker: &Asker) -> Result<Value, Box<dyn Error>> {
-    let mut count = 0_usize;
-    let mut path = format!("/v2/_catalog?n={PAGE}");
-    loop {
-        let page = asker.json(&path)?;
-        let names = page.get("repositories").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        count += names.len();
-        match names.last().and_then(Value::as_str) {
-            // Names are of letters, digits, slashes and separators that stand in a query as they are.
-            Some(last) if names.len() == PAGE => path = format!("/v2/_catalog?n={PAGE}&last={last}"),
-            _ => return Ok(json!(count)),
-        }
+fn ask(
+    arguments: &Arguments,
+    environment: &Environment,
+    may_use_system_directory: bool,
+) -> Result<Value, Box<dyn Error>> {
+    let there = |server: &str| {
+        let asked = Asked::at(server.to_owned(), arguments.user.clone(), arguments.password_file.clone());
+        asked.asker()?.json(PATH)
+    };
+    if let Some(server) = &arguments.server {
+        return there(server);
+    }
+    let (config, data) = (arguments.registry.config.as_deref(), arguments.registry.data.as_deref());
+    let is_named = config.is_some() || data.is_some();
+    let here = Place::find(config, data, environment, may_use_system_directory)
+        .and_then(|place| Ok((place.ask("GET", PATH)?, place)));
+    match here {
+        Ok((Some(status), _)) => Ok(status),
+        Ok((None, place)) if is_named => Err(format!("no Larder runs on {}", place.root.display()).into()),
+        Ok((None, place)) => there(LOCAL).map_err(|error| {
+            format!(
+                "no Larder runs on {}, and at {LOCAL}: {error}; see --data, --config and --server",
+                place.root.display()
+            )
+            .into()
+        }),
+        Err(error) if is_named => Err(error),
+        // The data directory is another user's, or in a container.
+        Err(error) => there(LOCAL).map_err(|other| format!("{error}; and at {LOCAL}: {other}").into()),
     }
 }
 
-fn number(value: &Value, path: &str) -> u64 {
-    value.pointer(path).and_then(Value::as_u64).unwrap_or_default()
-}
-
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn print(status: &Value, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{:<14}{}: {}", "registry", text(status, "/registry"), text(status, "/words"))?;
-    match status.pointer("/repositories/unknown").and_then(Value::as_str) {
-        Some(why) => writeln!(out, "{:<14}{why}", "repositories")?,
-        None => writeln!(out, "{:<14}{}", "repositories", number(status, "/repositories"))?,
-    }
-    match status.pointer("/cache/unknown").and_then(Value::as_str) {
-        Some(why) => writeln!(out, "{:<14}{why}", "cache")?,
-        None => cache(status, out)?,
-    }
-    if let Some(why) = status.pointer("/problems/unknown").and_then(Value::as_str) {
-        return writeln!(out, "{:<14}{why}", "problems");
-    }
-    let problems =
-        status.pointer("/problems/problems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    writeln!(out, "{:<14}{}", "problems", problems.len())?;
-    for problem in problems.iter().take(PROBLEMS) {
-        writeln!(out, "{:<14}{} {}", "", text(problem, "/client"), text(problem, "/reason"))?;
-    }
-    Ok(())
-}
-
-fn cache(status: &Value, out: &mut impl Write) -> io::Result<()> {
-    let (hits, misses) = (number(status, "/cache/cache/hits"), number(status, "/cache/cache/misses"));
-    let asked = hits + misses;
-    let rate = (100 * hits)
-        .checked_div(asked)
-        .map_or_else(|| "nothing asked yet".to_owned(), |percent| format!("{percent} % of {asked}"));
-    writeln!(
-        out,
-        "{:<14}hits {rate}; {} MB from here, {} MB from upstreams",
-        "cache",
-        number(status, "/cache/cache/bytes_from_cache") / 1_000_000,
-        number(status, "/cache/cache/bytes_from_upstream") / 1_000_000
-    )?;
-    let upstreams = status.pointer("/cache/upstreams").and_then(Value::as_array);
-    for upstream in upstreams.into_iter().flatten() {
-        let urls = upstream.get("urls").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let resting = urls
-            .iter()
-            .filter(|url| url.get("resting_seconds").is_some_and(|rests| !rests.is_null()))
-            .count();
-        let state = if upstream.get("offline").and_then(Value::as_bool) == Some(true) {
-            "offline".to_owned()
-        } else if resting > 0 {
-            format!("{resting} of {} URLs rest after failures", urls.len())
-        } else {
-            "well".to_owned()
-        };
-        writeln!(out, "{:<14}{}: {state}", "upstream", text(upstream, "/name"))?;
-        for account in urls.iter().filter_map(|url| url.get("accounts")?.as_array()).flatten() {
-            if let Some(remaining) = account.get("remaining").and_then(Value::as_u64) {
-                let limit = account.get("limit").and_then(Value::as_u64);
-                let of = limit.map_or(String::new(), |limit| format!(" of {limit}"));
-                writeln!(out, "{:<14}  {}: {remaining}{of} pulls left", "", text(account, "/account"))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_screen_has_it_all() {
-        let status = json!({
-            "registry": "reg.lan:5000", "words": "ok", "repositories": 95,
-            "cache": {
-                "cache": {"hits": 3, "misses": 1, "bytes_from_cache": 5_000_000, "bytes_from_upstream": 1_000_000},
-                "upstreams": [{"name": "docker.io", "offline": false, "urls": [
-                    {"resting_seconds": 12, "accounts": [{"account": "anonymous", "remaining": 7, "limit": 100}]}]}],
-            },
-            "problems": {"problems": [{"client": "10.0.0.7", "reason": "wrong password"}]},
-        });
-        let mut out = Vec::new();
-        print(&status, &mut out).expect("written");
-        assert_eq!(
-            String::from_utf8(out).expect("text"),
-            "registry      reg.lan:5000: ok\n\
-             repositories  95\n\
-             cache         hits 75 % of 4; 5 MB from here, 1 MB from upstreams\n\
-             upstream      docker.io: 1 of 1 URLs rest after failures\n              \
-             \u{20} anonymous: 7 of 100 pulls left\n\
-             problems      1\n              10.0.0.7 wrong password\n"
-        );
-    }
-
-    #[test]
-    fn what_is_not_for_everybody_is_said_and_leaves_the_rest() {
-        let status = json!({"registry": "r", "words": "ok", "repositories": 1, "cache": {"unknown": "no"}, "problems": {"unknown": "no"}});
-        let mut out = Vec::new();
-        print(&status, &mut out).expect("written");
-        let text = String::from_utf8(out).expect("text");
-        assert!(text.ends_with("repositories  1\ncache         no\nproblems      no\n"), "{text}");
+/// What a process says of itself there. Upstreams' own ports are told as they are written.
+pub(crate) fn about(config: &Config, address: &str, is_port: bool) -> About {
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let main = if is_port { format!("{scheme}://{address}") } else { address.to_owned() };
+    let own_ports = config.upstreams.iter().filter_map(|upstream| upstream.addr.as_ref());
+    let own_ports = own_ports.map(|address| format!("{scheme}://{address}"));
+    About {
+        version: env!("CARGO_PKG_VERSION"),
+        started: SystemTime::now(),
+        addresses: std::iter::once(main).chain(own_ports).collect(),
     }
 }

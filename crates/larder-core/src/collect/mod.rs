@@ -81,6 +81,23 @@ pub(crate) struct Collector {
     /// One run at a time.
     running: Arc<tokio::sync::Mutex<()>>,
     so_far: Mutex<Collected>,
+    freed: Mutex<Freed>,
+}
+
+/// What runs have taken away since the start.
+#[derive(Default)]
+struct Freed {
+    last: Option<LastCollection>,
+    bytes: u64,
+}
+
+/// A run of the collector that took something away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCollection {
+    /// When it ended.
+    pub at: SystemTime,
+    /// What it took.
+    pub collected: Collected,
 }
 
 /// How often the collector looks for deletions whose grace time is over, at least.
@@ -102,6 +119,7 @@ impl Collector {
             removals: Removals::open(disk)?,
             running: Arc::default(),
             so_far: Mutex::default(),
+            freed: Mutex::default(),
         })
     }
 }
@@ -109,6 +127,28 @@ impl Collector {
 impl Collector {
     fn begin(&self) {
         *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) = Collected::default();
+    }
+
+    /// A run has ended.
+    fn end(&self, at: SystemTime) {
+        let collected = *self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        self.note_freed(at, collected);
+    }
+
+    /// Notes what a run took away, if it took something.
+    pub(crate) fn note_freed(&self, at: SystemTime, collected: Collected) {
+        if collected.manifests + collected.links + collected.contents == 0 {
+            return;
+        }
+        let mut freed = self.freed.lock().unwrap_or_else(PoisonError::into_inner);
+        freed.last = Some(LastCollection { at, collected });
+        freed.bytes = freed.bytes.saturating_add(collected.bytes);
+    }
+
+    /// The last run that took something away, and how many bytes all have freed since the start.
+    pub(crate) fn freed(&self) -> (Option<LastCollection>, u64) {
+        let freed = self.freed.lock().unwrap_or_else(PoisonError::into_inner);
+        (freed.last, freed.bytes)
     }
 
     /// Counts what was just taken away, for whoever watches.
@@ -207,6 +247,7 @@ impl Registry {
         if run.sweep {
             collected += self.sweep(run, stop, None).await?;
         }
+        self.inner.collector.end((self.inner.environment.now)());
         drop(turn);
         Ok(collected)
     }
@@ -234,6 +275,7 @@ impl Registry {
                 report("the sweep for what nothing refers to could not be finished", outcome);
                 next_sweep = tokio::time::Instant::now() + SWEEP_EVERY;
             }
+            self.inner.collector.end((self.inner.environment.now)());
             drop(turn);
         }
     }

@@ -55,12 +55,14 @@ impl Registry {
         planning: Planning,
     ) -> Result<Collected, RegistryError> {
         let mut collected = self.collect(access, Run { now: true, sweep: false }).await?;
-        collected += self
+        let rest = self
             .asking_the_index(move |inner| {
                 let _change = inner.pause.begin()?;
                 inner.carry_out(planning)
             })
             .await?;
+        self.inner.collector.note_freed((self.inner.environment.now)(), rest);
+        collected += rest;
         Ok(collected)
     }
 }

@@ -68,4 +68,6 @@ mod support;
 #[cfg(test)]
 mod space;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod tokens;

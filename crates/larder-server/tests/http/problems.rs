@@ -77,9 +77,14 @@ async fn a_tls_hello_to_the_plain_port_is_a_problem() {
     let _ = stream.read_to_end(&mut rest).await;
     let told = server.ask(get("/api/v1/problems")).await.json();
     assert_eq!(told["problems"][0]["kind"], "wrong-protocol", "{told}");
-    // docker's way to an insecure registry: TLS first, and then plain.
+    // docker's way to an insecure registry, and that of Larder's own commands: TLS first, and then plain.
     server.ask(get("/v2/")).await;
     let told = server.ask(get("/api/v1/problems")).await.json();
+    assert_eq!(told["problems"], serde_json::json!([]), "{told}");
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).await.unwrap();
+    let _ = stream.read_to_end(&mut rest).await;
+    let told = server.ask(get("/api/v1/problems").with("User-Agent", "larder-doctor/1")).await.json();
     assert_eq!(told["problems"], serde_json::json!([]), "{told}");
 }
 

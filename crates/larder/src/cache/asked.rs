@@ -11,7 +11,7 @@ use crate::space::Place;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The Larder that is asked.
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// One that runs on this machine's data directory, through its socket there.
     Here(Box<Place>),
     /// None runs on the data directory that was named.
@@ -26,7 +26,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    pub(super) fn find(
+    pub(crate) fn find(
         asked: &AskedPlace,
         environment: &Environment,
         may_use_system_directory: bool,
@@ -57,7 +57,7 @@ impl Asked {
     }
 
     /// What it answers.
-    pub(super) fn ask(&self, method: &str, target: &str) -> Result<Value, Box<dyn Error>> {
+    pub(crate) fn ask(&self, method: &str, target: &str) -> Result<Value, Box<dyn Error>> {
         match self {
             Asked::Here(place) => {
                 let answer = place.ask(method, target)?;

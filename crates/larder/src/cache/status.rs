@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::Asked;
+use crate::words::{bytes, span};
 
 /// Evictions that are shown; `--json` has all that are remembered.
 const EVICTED: usize = 10;
@@ -137,13 +138,7 @@ fn size(image: &Value) -> String {
 /// How long ago that was, in its largest unit.
 fn ago(value: &Value, key: &str, now: SystemTime) -> String {
     let at = text(value, key).and_then(|text| humantime::parse_rfc3339(text).ok());
-    let seconds = at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default().as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
+    span(at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default())
 }
 
 fn number(value: &Value, key: &str) -> u64 {
@@ -194,16 +189,6 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-fn bytes(count: u64) -> String {
-    match count {
-        0..1_000 => format!("{count} B"),
-        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.1} GB", count as f64 / 1e9),
-    }
 }
 
 #[cfg(test)]

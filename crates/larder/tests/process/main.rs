@@ -76,6 +76,46 @@ mod tests {
         assert_eq!(eventually(|| answers(&fooled, 503)).status, 503);
     }
 
+    /// Through the socket in the data directory, which shows what the port's own pages do: also what is wrong with the certificate.
+    #[test]
+    fn a_status_comes_from_the_data_directory_and_has_the_problems_of_the_certificate() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mut parameters = rcgen::CertificateParams::new(vec!["r.lan".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        write(&at("cert.pem"), &parameters.self_signed(&key).unwrap().pem());
+        write(&at("key.pem"), &key.serialize_pem());
+        let tls =
+            format!("tls: {{certificate: {}, key: {}}}", at("cert.pem").display(), at("key.pem").display());
+        let larder = Larder::start(&at("home"), &tls, "", &[]);
+        let status = |more: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
+            command.arg("status").arg("--data").arg(at("home/data")).args(more);
+            let output = command.output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        let (code, screen) = status(&[]);
+        let line =
+            |what: &str| screen.lines().find_map(|line| line.strip_prefix(what)).unwrap_or_default().trim();
+        let address = larder.address();
+        assert_eq!((code, line("mode")), (Some(0), "read and write"), "{screen}");
+        assert!(
+            line("registry")
+                .starts_with(&format!("larder {} at https://{address}, up for", env!("CARGO_PKG_VERSION"))),
+            "{screen}"
+        );
+        assert_eq!(line("certificate"), "ENDED at 2021-01-01T00:00:00Z; for r.lan");
+        assert_eq!(line("problems"), "1");
+        assert!(screen.lines().last().unwrap().trim().starts_with("this registry: "), "{screen}");
+        let (_, json) = status(&["--json"]);
+        assert!(json.contains("\"kind\": \"certificate-ended\""), "{json}");
+        assert!(larder.stop().success());
+        let (code, screen) = status(&[]);
+        assert_eq!((code, screen.as_str()), (Some(1), ""), "none runs there any more");
+    }
+
     /// The authority is the same after a restart, and whoever trusts it believes the server.
     #[test]
     fn an_authority_of_its_own_is_made_once_and_given_to_everybody() {
