@@ -7,6 +7,7 @@ mod crane;
 pub(crate) mod ctr;
 pub(crate) mod docker;
 mod helm;
+mod immutable;
 mod oras;
 mod podman;
 mod regctl;
@@ -216,6 +217,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     }
     if program == Program::Larder {
         mixed_world(&mut report, &ring, &engines, &layouts, &chosen)?;
+        immutable::cases(&mut report, &ring, &engines, &layouts, &chosen)?;
     }
     report.about("");
     engines.docker.stop(&mut report);

@@ -1,6 +1,8 @@
-//! SIGKILL in the middle of the commands that copy and collect: `larder backup`, `backup verify`, `restore`, `gc` and
-//! `garbage-collect`. Each is killed at random moments, again and again, and then let through: what a kill leaves never
-//! lies, and the next run goes on to the end that an undisturbed one comes to.
+//! SIGKILL in the middle of the commands that copy and collect: `larder backup`, `backup verify`, `restore`, `gc`,
+//! `garbage-collect` and `retention run`. Each is killed at random moments, again and again, and then let through: what
+//! a kill leaves never lies, and the next run goes on to the end that an undisturbed one comes to.
+
+mod retention;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,8 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, rounds: u64, seed: u64) ->
             server.daemon.stop()?;
             place.kill_collectors(&path)
         });
+        report.case("larder", "retention run, killed", || place.kill_retention());
+        report.case("larder", "retention by the server, killed with it", || place.kill_retaining_servers());
     }
     report.about("");
     Ok(())

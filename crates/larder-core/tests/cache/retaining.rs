@@ -1,6 +1,7 @@
 //! What retention rules take away from a registry, and what they leave.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use larder_core::{
     Environment, Event, EventSink, ImmutableRule, Keeping, ManifestPush, Precondition, Registry,
@@ -8,6 +9,7 @@ use larder_core::{
 };
 use larder_oci::{Actor, AdminAccess, Digest, Reference, RepoName};
 use larder_storage::StorageError;
+use tokio_util::sync::CancellationToken;
 
 use super::evict::{HOUR, now, pass, world};
 use super::world::{APP, World, access, image, open_in};
@@ -301,4 +303,61 @@ async fn an_immutable_tag_is_made_once_and_neither_moved_nor_deleted() {
     let meta = world.registry.meta();
     let now = meta.tag(&TEAM.parse().unwrap(), &"v1".parse().unwrap()).unwrap();
     assert_eq!(now, Some(first.digest));
+}
+
+/// The server's own loop, on a clock that jumps to where the next thing is to be done.
+#[tokio::test(start_paused = true)]
+async fn the_server_applies_seen_rules_when_they_are_due_and_others_never() {
+    let (_clock, world) = world().await;
+    let (registry, stop) = (world.registry.clone(), CancellationToken::new());
+    let keeping = tokio::spawn({
+        let (registry, stop) = (registry.clone(), stop.clone());
+        async move { registry.maintain(stop).await }
+    });
+    // Twice as long as it takes to look again: the clock stands still while the registry works.
+    let look = async || tokio::time::sleep(Duration::from_secs(125)).await;
+    let count = async || {
+        let mut count = 0;
+        for number in 1..=4 {
+            count += u32::from(has_tag(&registry, TEAM, &format!("v{number}")).await);
+        }
+        count
+    };
+    for number in 1..=3 {
+        world.push(TEAM, &format!("v{number}"), &image(number, 100)).await;
+    }
+    world.registry.set_retention(rules(rule(&[newest(2)])));
+    pass(1000);
+    look().await;
+    assert_eq!(count().await, 3, "nobody has seen these rules");
+
+    let plan = registry.plan_retention(&admin(), None).await.unwrap();
+    assert!(registry.retention_was_shown(&admin(), plan.fingerprint).await.unwrap());
+    look().await;
+    assert_eq!(count().await, 3, "there is an hour to think better of them");
+    pass(2);
+    look().await;
+    assert_eq!(count().await, 2);
+
+    world.push(TEAM, "v4", &image(4, 100)).await;
+    look().await;
+    assert_eq!(count().await, 3, "an hour hasn't passed since they were applied");
+    pass(2);
+    look().await;
+    assert_eq!(count().await, 2);
+
+    // Other rules, which nobody has seen, whatever time passes.
+    world.registry.set_retention(rules(rule(&[newest(1)])));
+    pass(1000);
+    look().await;
+    assert_eq!(count().await, 2);
+    let never = RetentionRules { every: Duration::ZERO, ..rules(rule(&[newest(1)])) };
+    world.registry.set_retention(never);
+    let plan = registry.plan_retention(&admin(), None).await.unwrap();
+    assert!(registry.retention_was_shown(&admin(), plan.fingerprint).await.unwrap());
+    pass(1000);
+    look().await;
+    assert_eq!(count().await, 2, "it is never to be done by itself");
+    stop.cancel();
+    keeping.await.unwrap();
 }

@@ -54,6 +54,8 @@ mod ranges;
 #[cfg(test)]
 mod referrers;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod sessions;

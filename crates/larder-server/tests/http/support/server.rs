@@ -87,6 +87,8 @@ impl Default for Setup {
 /// A server that runs until its test ends.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// The registry that it serves.
+    pub(crate) registry: Registry,
     pub(crate) directory: TempDir,
     pub(crate) log: Arc<Mutex<Vec<String>>>,
     pub(crate) tls: Option<Tls>,
@@ -136,7 +138,8 @@ impl Setup {
         self.options.access_log =
             Some(AccessLog::new(sink, || SystemTime::UNIX_EPOCH + Duration::from_secs(LOGGED_AT)));
         let app = Arc::new(
-            App::new(registry, self.gate.build(directory.path()), self.options).observed_by(self.observers),
+            App::new(registry.clone(), self.gate.build(directory.path()), self.options)
+                .observed_by(self.observers),
         );
         let tls = self.tls.then(|| Tls::load(certificate(directory.path())).unwrap());
         let server = match &self.socket {
@@ -146,7 +149,7 @@ impl Setup {
         let address = server.address().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(app, stop.clone(), self.drain));
-        Server { address, directory, log, tls, stop, serving, answered, delivery }
+        Server { address, registry, directory, log, tls, stop, serving, answered, delivery }
     }
 }
 
@@ -269,6 +272,7 @@ impl Server {
 
     /// How the server ended after it was told to stop.
     pub(crate) async fn ended(self) -> Result<TempDir, ServeError> {
+        drop(self.registry);
         within(self.serving).await.unwrap()?;
         self.answered.cancel();
         if let Some(delivery) = self.delivery {
