@@ -110,12 +110,17 @@ impl Call {
         let tags: Vec<Value> = rewound
             .iter()
             .map(|each| {
-                let (outcome, to) = match each.outcome {
-                    Rewinding::Back(to) => ("back", Some(to)),
-                    Rewinding::Gone(to) => ("gone", Some(to)),
-                    Rewinding::Unknown => ("unknown", None),
+                let (outcome, to, rule) = match &each.outcome {
+                    Rewinding::Back(to) => ("back", Some(to), None),
+                    Rewinding::Gone(to) => ("gone", Some(to), None),
+                    Rewinding::Immutable(to, rule) => ("immutable", Some(to), Some(&**rule)),
+                    Rewinding::Unknown => ("unknown", None, None),
                 };
-                json!({ "tag": each.tag, "from": each.from, "to": to, "outcome": outcome })
+                let mut said = json!({ "tag": each.tag, "from": each.from, "to": to, "outcome": outcome });
+                if let (Some(rule), Some(said)) = (rule, said.as_object_mut()) {
+                    said.insert("rule".to_owned(), json!(rule));
+                }
+                said
             })
             .collect();
         Ok(answer(&json!({ "repository": access.repository(), "rewound": tags })))

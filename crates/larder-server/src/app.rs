@@ -150,10 +150,14 @@ impl App {
         App { observers, ..self }
     }
 
-    /// The same, as another way in to what `other` serves: what one refuses, both tell. It answers also while health checks
-    /// fail: whoever comes this way wants to know what is wrong.
+    /// The same, as another way in to what `other` serves: what one refuses, both tell, and who is told of what one
+    /// changes is told of what the other does. It answers also while health checks fail: whoever comes this way wants to
+    /// know what is wrong.
     pub fn beside(self, other: &App) -> App {
-        App { problems: Arc::clone(&other.problems), follows_health: false, ..self }
+        let options =
+            Options { notifications: other.options().notifications.clone(), ..(*self.options()).clone() };
+        let options = RwLock::new(Arc::new(options));
+        App { problems: Arc::clone(&other.problems), follows_health: false, options, ..self }
     }
 
     /// Presents the registry in another way from the next request on; what concerns connections counts

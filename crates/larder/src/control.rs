@@ -11,6 +11,7 @@ use larder_server::{App, BoundServer, Observers, Options};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::notify;
 
 /// Answers the commands of this machine: `larder gc` and the like.
 pub(crate) fn serve(
@@ -30,6 +31,8 @@ pub(crate) fn serve(
     };
     let gate = Gate::new(AuthMode::Open, Arc::new(SystemTime::now));
     let options = Options {
+        // Commands name no host. What is told of their changes points to where clients reach the registry.
+        public_url: Some(notify::base_url(config)),
         catalog_max_entries: config.catalog_max_entries,
         tags_max: config.tags_max,
         limits: config.http.limits,

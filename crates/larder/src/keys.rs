@@ -7,6 +7,7 @@ use crate::{
     access::users_files,
     cli::{Key, KeyPlace},
     config::{self, Auth, Config, ConfigErrors, Environment, NoDataDirectory, Source},
+    edited_file::{NotBegun, begin_edit, directory_of},
 };
 use larder_auth::{
     AuthError, KEY_PREFIX, KeyId, KeyRecord, KeyScope, KeyTable, Keys, LastUses, Narrowing, Password, Users,
@@ -14,9 +15,9 @@ use larder_auth::{
 };
 use larder_storage::replace_file;
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, chown},
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -26,8 +27,6 @@ use tokio_util::sync::CancellationToken;
 
 /// For whoever may also read the users' hashes.
 const FILE_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
-
 /// How often the keys' last use is written down, if they were used.
 const WRITE_USES_EVERY: Duration = Duration::from_secs(60);
 
@@ -72,6 +71,12 @@ pub(crate) enum KeyError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<NotBegun> for KeyError {
+    fn from(NotBegun { action, path, source }: NotBegun) -> KeyError {
+        KeyError::Io { action, path, source }
+    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
@@ -274,21 +279,13 @@ fn edit<Outcome>(
     path: &Path,
     change: impl FnOnce(&mut KeyTable) -> Result<Outcome, KeyError>,
 ) -> Result<Outcome, KeyError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(directory)
-        .map_err(failed("create", directory))?;
-    // The directory and not the file, which each edit puts another one in the place of.
-    let lock = File::open(directory).map_err(failed("open", directory))?;
-    lock.lock().map_err(failed("lock", directory))?;
+    let _lock = begin_edit(path)?;
     let is_new = !path.try_exists().map_err(failed("look for", path))?;
     let mut table = read_table(path)?;
     let outcome = change(&mut table)?;
     replace_file(path, &table.to_bytes()?, Some(FILE_MODE)).map_err(failed("replace", path))?;
     if is_new {
-        give_to_the_directorys_owner(directory, path);
+        give_to_the_directorys_owner(directory_of(path), path);
     }
     Ok(outcome)
 }

@@ -22,6 +22,7 @@ mod progress;
 mod verify;
 mod backup;
 mod images;
+mod edited_file;
 mod users;
 mod keys;
 mod healthcheck;

@@ -59,8 +59,7 @@ impl Maintenance {
         let (Maintenance::On { registry, .. }
         | Maintenance::Off { registry }
         | Maintenance::Status { registry }) = self;
-        let (config, data) = (registry.config.as_deref(), registry.data.as_deref());
-        let place = Place::find(config, data, environment, may_use_system_directory)?;
+        let place = Place::of(registry, environment, may_use_system_directory)?;
         let ask = |method, target: &str| place.must_run(place.ask(method, target)?);
         let state = match self {
             Maintenance::Status { .. } => ask("GET", PATH)?,

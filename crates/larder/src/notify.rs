@@ -24,17 +24,26 @@ pub(crate) fn open(config: &Config, disk: &Arc<Disk>) -> Result<Option<Arc<Notif
     Ok(Some(Arc::new(opened)))
 }
 
+/// Where clients reach the registry, as far as the configuration says; else where this machine may be reached.
+pub(crate) fn base_url(config: &Config) -> String {
+    let said = config.http.host.as_ref();
+    let said = said.and_then(|url| Some(format!("{}://{}", url.scheme()?, url.authority()?)));
+    let base = said.unwrap_or_else(|| {
+        let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}:{}", host_name(), config.http.addr.port)
+    });
+    format!("{base}{}", config.http.prefix)
+}
+
 /// How a deletion is told of that no request made.
 pub(crate) fn of_no_request(config: &Config, name: &str) -> Request {
-    let base_url =
-        config.http.host.as_ref().and_then(|url| Some(format!("{}://{}", url.scheme()?, url.authority()?)));
     Request {
         id: String::new(),
         address: String::new(),
         host: host_name(),
         method: "DELETE".to_owned(),
         user_agent: name.to_owned(),
-        base_url: format!("{}{}", base_url.unwrap_or_default(), config.http.prefix),
+        base_url: base_url(config),
     }
 }
 

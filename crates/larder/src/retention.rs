@@ -54,12 +54,7 @@ impl Asked {
         environment: &Environment,
         may_use_system_directory: bool,
     ) -> Result<Asked, Box<dyn Error>> {
-        let place = Place::find(
-            registry.config.as_deref(),
-            registry.data.as_deref(),
-            environment,
-            may_use_system_directory,
-        )?;
+        let place = Place::of(registry, environment, may_use_system_directory)?;
         Ok(Asked { place, opened: None })
     }
 

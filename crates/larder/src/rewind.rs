@@ -40,13 +40,14 @@ pub(crate) fn undo(
     if to.what.is_some_and(|what| what.parse::<u64>().is_ok()) {
         return Err("a deletion by its number is undone without --to".into());
     }
-    let (config, data) = (registry.config.as_deref(), registry.data.as_deref());
-    let place = Place::find(config, data, environment, may_use_system_directory)?;
-    let mut put_back = undelete(&place, to, moment, output)?;
+    let place = Place::of(registry, environment, may_use_system_directory)?;
+    let (mut put_back, mut immutable) = (undelete(&place, to, moment, output)?, 0);
     for (repository, tag) in places(&place, to)? {
-        put_back += rewind(&place, &repository, tag, moment, to.dry_run, output)?;
+        let (back, left) = rewind(&place, &repository, tag, moment, to.dry_run, output)?;
+        put_back += back;
+        immutable += left;
     }
-    if put_back == 0 {
+    if put_back == 0 && immutable == 0 {
         return Err(format!(
             "nothing was put back: all there is points where it did at {}, or can't be put back",
             humantime::format_rfc3339_seconds(moment)
@@ -55,6 +56,14 @@ pub(crate) fn undo(
     }
     if to.dry_run {
         writeln!(output, "nothing was changed")?;
+    }
+    if immutable > 0 {
+        let tags = if immutable == 1 { "tag is" } else { "tags are" };
+        writeln!(
+            output,
+            "{immutable} {tags} not as then: take the rule out, undo once more, and put it back"
+        )?;
+        return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,7 +126,7 @@ fn places<'a>(place: &Place, to: &To<'a>) -> Result<Vec<Scope<'a>>, Box<dyn Erro
     }
 }
 
-/// Puts tags back that have moved since; gives how many.
+/// Puts tags back that have moved since; gives how many, and how many an immutable rule kept where they are.
 fn rewind(
     place: &Place,
     repository: &str,
@@ -125,12 +134,12 @@ fn rewind(
     moment: SystemTime,
     dry_run: bool,
     output: &mut impl Write,
-) -> Result<usize, Box<dyn Error>> {
+) -> Result<(usize, usize), Box<dyn Error>> {
     let to = humantime::format_rfc3339_nanos(moment);
     let only = tag.map(|tag| format!("&tag={tag}")).unwrap_or_default();
     let target = format!("/api/v1/undo?repository={repository}&to={to}{only}&dry_run={dry_run}");
     let answer = place.must_run(place.ask("POST", &target)?)?;
-    let mut count = 0;
+    let (mut count, mut immutable) = (0, 0);
     for each in answer.get("rewound").and_then(Value::as_array).into_iter().flatten() {
         let word = |name: &str| each.get(name).and_then(Value::as_str).unwrap_or_default();
         let (name, from) = (format!("{repository}:{}", word("tag")), word("from"));
@@ -140,11 +149,15 @@ fn rewind(
                 let did = if dry_run { "would go back" } else { "is back" };
                 writeln!(output, "{name} {did} to {}, from {from}", word("to"))?;
             }
+            "immutable" => {
+                immutable += 1;
+                writeln!(output, "{name} stays at {from}: it is immutable by {}", word("rule"))?;
+            }
             "gone" => writeln!(output, "{name} stays at {from}: {} is gone", word("to"))?,
             _ => writeln!(output, "{name} stays at {from}: it isn't known where it pointed then")?,
         }
     }
-    Ok(count)
+    Ok((count, immutable))
 }
 
 #[cfg(test)]

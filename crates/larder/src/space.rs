@@ -41,6 +41,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The one that a command's arguments name.
+    pub(crate) fn of(
+        registry: &ThisRegistry,
+        environment: &Environment,
+        may_use_system_directory: bool,
+    ) -> Result<Place, Box<dyn Error>> {
+        let ThisRegistry { config, data } = registry;
+        Place::find(config.as_deref(), data.as_deref(), environment, may_use_system_directory)
+    }
+
     pub(crate) fn find(
         config: Option<&Path>,
         data: Option<&Path>,
@@ -104,12 +114,7 @@ pub(crate) fn gc(
     environment: &Environment,
     may_use_system_directory: bool,
 ) -> Outcome {
-    let place = Place::find(
-        registry.config.as_deref(),
-        registry.data.as_deref(),
-        environment,
-        may_use_system_directory,
-    )?;
+    let place = Place::of(registry, environment, may_use_system_directory)?;
     let Gc { now, sweep, dry_run } = options;
     let target = format!("/api/v1/gc?now={now}&sweep={sweep}&dry_run={dry_run}");
     let answer = match with_progress(&place, || place.ask("POST", &target))? {
@@ -282,12 +287,7 @@ pub(crate) fn undo(
     environment: &Environment,
     may_use_system_directory: bool,
 ) -> Outcome {
-    let place = Place::find(
-        registry.config.as_deref(),
-        registry.data.as_deref(),
-        environment,
-        may_use_system_directory,
-    )?;
+    let place = Place::of(registry, environment, may_use_system_directory)?;
     let answer = place.must_run(place.ask("GET", "/api/v1/removals")?)?;
     let removals = answer.get("removals").and_then(Value::as_array).cloned().unwrap_or_default();
     let since = match since {
@@ -371,12 +371,7 @@ pub(crate) fn history(
     environment: &Environment,
     may_use_system_directory: bool,
 ) -> Outcome {
-    let place = Place::find(
-        registry.config.as_deref(),
-        registry.data.as_deref(),
-        environment,
-        may_use_system_directory,
-    )?;
+    let place = Place::of(registry, environment, may_use_system_directory)?;
     let (repository, tag) = tag.rsplit_once(':').unwrap_or((tag, "latest"));
     let target = format!("/api/v1/history?repository={repository}&tag={tag}");
     let answer = place.must_run(place.ask("GET", &target)?)?;

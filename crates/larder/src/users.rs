@@ -6,15 +6,16 @@
 use crate::{
     cli::{PasswordSource, User, UsersFile},
     config::{Environment, NoDataDirectory, built_in_users_file, data_directory},
+    edited_file::{NotBegun, begin_edit},
 };
 use htpasswd::{Htpasswd, Verdict};
 use larder_auth::{AuthError, DEFAULT_COST, UserTable, htpasswd_line};
 use larder_storage::replace_file;
 use password::{Password, PasswordError};
 use std::{
-    fs::{self, DirBuilder, File},
+    fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -25,8 +26,6 @@ mod password;
 
 /// A file that this command makes is nobody else's to read: its hashes can be attacked at leisure.
 const NEW_FILE_MODE: u32 = 0o600;
-const NEW_DIRECTORY_MODE: u32 = 0o700;
-
 /// No htpasswd file comes near this; a path to something else might.
 const FILE_BYTES_LIMIT: u64 = 64 << 20;
 
@@ -77,6 +76,12 @@ pub(crate) enum UserError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<NotBegun> for UserError {
+    fn from(NotBegun { action, path, source }: NotBegun) -> UserError {
+        UserError::Io { action, path, source }
+    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> UserError {
@@ -221,30 +226,11 @@ fn edit<Outcome>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         Err(error) => return Err(failed("find", path)(error)),
     };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(NEW_DIRECTORY_MODE)
-        .create(directory)
-        .map_err(failed("create", directory))?;
-    let _lock = lock(directory)?;
+    let _lock = begin_edit(&path)?;
     let mut users = read(&path)?.unwrap_or_default();
     let outcome = change(&mut users)?;
     replace(&path, users.text().as_bytes())?;
     Ok(outcome)
-}
-
-/// Waits for other edits of files in this directory, and keeps them waiting until the lock is dropped.
-///
-/// The directory is locked and not the file, since every edit puts another file in its place: a lock on the old one
-/// would keep nobody out who opens the new one.
-fn lock(directory: &Path) -> Result<File, UserError> {
-    let handle = File::open(directory).map_err(failed("open", directory))?;
-    handle.lock().map_err(failed("lock", directory))?;
-    Ok(handle)
 }
 
 /// Replaces the file and keeps its mode and, as far as we may, its owner.

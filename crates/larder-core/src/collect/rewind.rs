@@ -4,6 +4,7 @@
 //! So what it pointed at at a moment is the newest of those that had begun by then. A tag that has come back to a
 //! manifest since then has forgotten that it pointed there before; what it pointed at then can't be told, and it is left.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use larder_meta::{Origin, Page, Precondition};
@@ -30,19 +31,21 @@ pub struct Rewound {
 }
 
 /// What came of a tag that was to be put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rewinding {
     /// It points there again, or would.
     Back(Digest),
     /// It pointed there, and that manifest is gone or lacks a part.
     Gone(Digest),
+    /// It pointed there, and this rule keeps it from moving.
+    Immutable(Digest, Arc<str>),
     /// It isn't known to have pointed anywhere then: it was made since, or has come back since.
     Unknown,
 }
 
 impl Registry {
     /// Puts the repository's tags, or one of them, back to what they pointed at, at that moment; durable when this
-    /// returns. Gives those that point elsewhere now. Copies of an upstream's tags are not looked at, nor are deleted
+    /// returns. Gives those that point elsewhere now, moved or not. Copies of an upstream's tags are not looked at, nor are deleted
     /// tags: [`undo`](Registry::undo) brings these back. With `dry_run` nothing is changed.
     pub async fn rewind(
         &self,
@@ -108,8 +111,11 @@ impl Inner {
             Some((then, _)) if then == now => return Ok(None),
             None => Rewinding::Unknown,
             Some((then, _)) => match self.manifest(repository, &Reference::Digest(then))? {
-                Some(_) => Rewinding::Back(then),
                 None => Rewinding::Gone(then),
+                Some(_) => match self.retention_rules().immutable_by(repository, tag) {
+                    Some(rule) => Rewinding::Immutable(then, rule),
+                    None => Rewinding::Back(then),
+                },
             },
         };
         Ok(Some((now, outcome)))
@@ -140,6 +146,8 @@ impl Inner {
             Err(RegistryError::ReferencesUnknown { .. } | RegistryError::ManifestInvalid(_)) => {
                 Ok(Rewinding::Gone(to))
             }
+            // The rules have changed at this very moment.
+            Err(RegistryError::TagImmutable { rule, .. }) => Ok(Rewinding::Immutable(to, rule)),
             // It moves at this very moment: whoever moves it knows better.
             Err(RegistryError::PreconditionFailed { .. }) => Ok(Rewinding::Unknown),
             Err(error) => Err(error),

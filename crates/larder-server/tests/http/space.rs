@@ -95,6 +95,39 @@ async fn tags_go_back_to_where_they_pointed_at_a_moment() {
     assert_eq!(rules.ask(post(path, "").basic(CAROL.0, CAROL.1)).await.status, 403);
 }
 
+#[tokio::test]
+async fn an_immutable_tag_is_left_where_it_is_and_the_others_go_back() {
+    let server = Server::open().await;
+    let one = server.push_image("lab/app", "v1").await;
+    server.push_manifest("lab/app", "latest", &image(OCI_MANIFEST)).await;
+    server.push_manifest("lab/app", "zz", &image(OCI_MANIFEST)).await;
+    let moment = moment_after(&server, "lab/app", "zz").await;
+    let two = server.push_manifest("lab/app", "v1", &image_noted("two")).await;
+    server.push_manifest("lab/app", "latest", &image_noted("two")).await;
+    server.push_manifest("lab/app", "zz", &image_noted("two")).await;
+    // The rule comes after the tag has moved.
+    let immutable = larder_core::ImmutableRule {
+        place: "config.yml:5, immutable rule 1".into(),
+        repositories: Vec::new(),
+        tags: vec![larder_core::TagPattern::from("v*")],
+    };
+    let rules = larder_core::RetentionRules { immutable: vec![immutable], ..Default::default() };
+    server.registry.set_retention(rules);
+    for more in ["&dry_run=true", ""] {
+        let path = format!("/api/v1/undo?repository=lab/app&to={moment}{more}");
+        let done = server.ask(post(path, "")).await.json();
+        let back = |tag: &str| serde_json::json!({ "tag": tag, "from": two, "to": one, "outcome": "back" });
+        let left = serde_json::json!({
+            "tag": "v1", "from": two, "to": one, "outcome": "immutable", "rule": "config.yml:5, immutable rule 1",
+        });
+        assert_eq!(done["rewound"], serde_json::json!([back("latest"), left, back("zz")]));
+    }
+    assert_eq!(target(&server, "lab/app:v1").await, two);
+    for tag in ["latest", "zz"] {
+        assert_eq!(target(&server, &format!("lab/app:{tag}")).await, one, "{tag}");
+    }
+}
+
 /// What a tag points at.
 async fn target(server: &Server, name: &str) -> String {
     let (repository, tag) = name.split_once(':').unwrap();

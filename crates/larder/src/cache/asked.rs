@@ -32,9 +32,8 @@ impl Asked {
         may_use_system_directory: bool,
     ) -> Result<Asked, Box<dyn Error>> {
         if asked.server.is_none() {
-            let (config, data) = (asked.registry.config.as_deref(), asked.registry.data.as_deref());
-            let is_named = config.is_some() || data.is_some();
-            let here = Place::find(config, data, environment, may_use_system_directory);
+            let is_named = asked.registry.config.is_some() || asked.registry.data.is_some();
+            let here = Place::of(&asked.registry, environment, may_use_system_directory);
             let here = here.and_then(|place| Ok((place.ask("GET", "/healthz")?.is_some(), place)));
             match here {
                 Ok((true, place)) => return Ok(Asked::Here(Box::new(place))),

@@ -11,3 +11,5 @@ mod backups;
 mod images;
 #[cfg(test)]
 mod serving;
+#[cfg(test)]
+mod undoing;

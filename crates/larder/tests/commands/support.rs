@@ -99,8 +99,13 @@ fn said(output: &Output) -> String {
 
 impl Server {
     pub(crate) fn start(data: &Path, config: &Path) -> Server {
+        Server::start_with(data, config, "")
+    }
+
+    /// With further sections of the configuration.
+    pub(crate) fn start_with(data: &Path, config: &Path, sections: &str) -> Server {
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n{sections}",
             data.display()
         );
         std::fs::write(config, text).unwrap();
