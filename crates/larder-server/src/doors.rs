@@ -51,6 +51,9 @@ pub(crate) fn enter(doors: &[Door], knock: &Knock<'_>, path: &str) -> Result<Rou
         Some((door, rest)) => (Some(door), rest),
         None => (knock.port.or_else(|| by_host(doors, knock)), path),
     };
+    if is_base_of_a_prefix(doors, path) {
+        return Ok(Route::Base);
+    }
     let route = Route::parse(path)?;
     let Some(name) = route.repository() else { return Ok(route) };
     let meant = match own {
@@ -59,6 +62,13 @@ pub(crate) fn enter(doors: &[Door], knock: &Knock<'_>, path: &str) -> Result<Rou
         None => of_namespace(doors, knock, name)?,
     };
     Ok(route.about(meant))
+}
+
+/// `/v2/ghcr.io/`: what k3s asks first of a mirror that is written down as `https://REGISTRY/v2/ghcr.io`.
+fn is_base_of_a_prefix(doors: &[Door], path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/v2/") else { return false };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    doors.iter().filter_map(|door| door.prefix.as_ref()).any(|prefix| prefix.as_str() == rest)
 }
 
 fn by_host<'a>(doors: &'a [Door], knock: &Knock<'_>) -> Option<&'a Door> {

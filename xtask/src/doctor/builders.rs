@@ -12,22 +12,33 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// The canary's names, under Docker Hub's and under another registry's.
 const NAMES: [&str; 2] = ["docker.io/library/larder-canary:1", "ghcr.io/larder/canary:1"];
 
-/// `printed` gives the directory below which a client's files were written.
-pub(super) fn cases(report: &mut Report, ring: &Ring, host: &str, printed: impl Fn(&str) -> Result<PathBuf>) {
-    report.case("k3s", "its reader of registries.yaml pulls Docker Hub's name from the mirror", || {
-        let into = printed("k3s")?;
+/// `printed` writes the client's files and says below which directory.
+pub(super) fn k3s(report: &mut Report, ring: &Ring, printed: impl FnOnce() -> Result<PathBuf>) {
+    report.case("k3s", "its reader of registries.yaml pulls both upstreams' names from the mirror", || {
+        let into = printed()?;
         let file = into.join("etc/rancher/k3s/registries.yaml");
         let text = std::fs::read_to_string(&file)?;
         std::fs::write(&file, text.replace(" /etc/", &format!(" {}/etc/", into.display())))?;
         let home = ring.make_dir("home-k3s")?;
-        // Of a mirror with a path this reader, unlike k3s' containerd, asks for `/v2/` below the path, which isn't there.
-        let (out, name) = (ring.make_dir("k3s-pulled")?, "docker.io/library/larder-canary:1");
-        let pull = Run::new("wharfie").arg("--private-registry").arg(&file).arg(name).arg(&out);
-        pull.env("HOME", &home).env("DOCKER_CONFIG", &home).ok()?;
-        has_canary(&out, name)
+        for (number, name) in NAMES.iter().enumerate() {
+            let out = ring.make_dir(format!("k3s-pulled-{number}"))?;
+            let pull = Run::new("wharfie").arg("--private-registry").arg(&file).arg(name).arg(&out);
+            pull.env("HOME", &home).env("DOCKER_CONFIG", &home).ok()?;
+            has_canary(&out, name)?;
+        }
+        Ok(())
     });
+}
+
+/// As [`k3s`].
+pub(super) fn buildkit(
+    report: &mut Report,
+    ring: &Ring,
+    host: &str,
+    printed: impl FnOnce() -> Result<PathBuf>,
+) {
     report.case("buildkit", "builds from both upstreams' names out of the mirror, and pushes", || {
-        let into = printed("buildkit")?;
+        let into = printed()?;
         let file = into.join("etc/buildkit/buildkitd.toml");
         let text = std::fs::read_to_string(&file)?;
         std::fs::write(&file, text.replace("\"/etc/", &format!("\"{}/etc/", into.display())))?;

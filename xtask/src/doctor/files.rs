@@ -137,27 +137,16 @@ fn docker_round(pusher: &Engine, puller: &Engine, host: &str, id: &str) -> Resul
 pub(super) fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
     report.about("printed client");
     let started = report.step("registry", "has an image that Docker Hub lacks", || {
-        let data = ring.make_dir("data-mirror")?;
-        let plan = Plan { tls: Some(authority), ..Plan::open(Program::Larder, &data) };
-        let server = plan.start(ring, "mirror")?;
-        let image = Image::single(11, crate::image::native_architecture(), &[50_000]);
-        let layout = ring.make_dir("layout-canary")?;
-        image.write_layout(&layout, "1")?;
-        for repository in ["library/larder-canary", "ghcr.io/larder/canary"] {
-            Run::new("skopeo")
-                .args(["copy", "--preserve-digests"])
-                .arg(format!("--dest-cert-dir={}", authority.certs_dir.display()))
-                .arg(format!("oci:{}:1", layout.display()))
-                .arg(format!("docker://{}/{repository}:1", server.host))
-                .ok()?;
-        }
-        Ok((server, image))
+        // As k3s asks first for the upstream's own base, it has to be one; nobody is ever asked.
+        let upstreams =
+            "upstreams:\n  - {name: docker.io, prefix: /, offline: true}\n  - {name: ghcr.io, offline: true}\n";
+        Ok((mirror(ring, authority, "mirror", "")?, mirror(ring, authority, "mirror-k3s", upstreams)?))
     });
-    let Some((server, image)) = started else { return };
-    let print = |client: &str| -> Result<PathBuf> {
+    let Some(((server, image), (for_k3s, _))) = started else { return };
+    let print = |client: &str, host: &str| -> Result<PathBuf> {
         let into = ring.make_dir(format!("printed-{client}"))?;
         larder()?
-            .args(["client", client, &server.host, "--root", "docker.io", "--upstream", "ghcr.io", "--write"])
+            .args(["client", client, host, "--root", "docker.io", "--upstream", "ghcr.io", "--write"])
             .arg("--ca")
             .arg(&authority.ca)
             .arg("--into")
@@ -166,14 +155,14 @@ pub(super) fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
         Ok(into)
     };
     report.case("dockerd", "pulls Docker Hub's name from the mirror", || {
-        let into = print("docker")?;
+        let into = print("docker", &server.host)?;
         let config = into.join("etc/docker/daemon.json").display().to_string();
         let engine = Engine::start(ring, "dockerd-mirror", &["--config-file", &config])?;
         let docker = Run::new("docker").args(["--host", &engine.url, "pull", "larder-canary:1"]).ok()?;
         if docker.contains(image.digest()) { Ok(()) } else { fail!("another image came: {docker}") }
     });
     report.case("podman", "pulls both upstreams' names from the mirror", || {
-        let into = print("podman")?;
+        let into = print("podman", &server.host)?;
         let run = ring.make_short_dir()?.join("run");
         for name in ["docker.io/library/larder-canary:1", "ghcr.io/larder/canary:1"] {
             podman(ring, &into, &run, &server, name)?;
@@ -181,15 +170,35 @@ pub(super) fn clients(report: &mut Report, ring: &Ring, authority: &Authority) {
         Ok(())
     });
     report.case("containerd", "pulls both upstreams' names from the mirror", || {
-        let into = print("containerd")?;
+        let into = print("containerd", &server.host)?;
         let hosts = into.join("etc/containerd/certs.d");
         // The printed files name the authority where it belongs on a real machine.
         relocate(&hosts, &into)?;
         containerd(ring, &hosts, &image)
     });
-    super::builders::cases(report, ring, &server.host, print);
-    report.case("registry", "ends", || server.daemon.stop());
+    super::builders::k3s(report, ring, || print("k3s", &for_k3s.host));
+    super::builders::buildkit(report, ring, &server.host, || print("buildkit", &server.host));
+    report.case("registry", "ends", || server.daemon.stop().and(for_k3s.daemon.stop()));
     report.about("");
+}
+
+/// A registry with the image under both upstreams' names.
+fn mirror(ring: &Ring, authority: &Authority, title: &str, sections: &str) -> Result<(Server, Image)> {
+    let data = ring.make_dir(format!("data-{title}"))?;
+    let plan = Plan { tls: Some(authority), sections, ..Plan::open(Program::Larder, &data) };
+    let server = plan.start(ring, title)?;
+    let image = Image::single(11, crate::image::native_architecture(), &[50_000]);
+    let layout = ring.make_dir("layout-canary")?;
+    image.write_layout(&layout, "1")?;
+    for repository in ["library/larder-canary", "ghcr.io/larder/canary"] {
+        Run::new("skopeo")
+            .args(["copy", "--preserve-digests"])
+            .arg(format!("--dest-cert-dir={}", authority.certs_dir.display()))
+            .arg(format!("oci:{}:1", layout.display()))
+            .arg(format!("docker://{}/{repository}:1", server.host))
+            .ok()?;
+    }
+    Ok((server, image))
 }
 
 fn podman(ring: &Ring, into: &Path, run: &Path, server: &Server, name: &str) -> Result {

@@ -107,3 +107,20 @@ fn scopes_are_in_the_names_that_hold_here() {
         assert_eq!(scope(None, same), same);
     }
 }
+
+#[test]
+fn a_prefix_alone_is_a_base_of_its_own_and_what_is_no_prefix_is_not() {
+    let doors = doors();
+    let headers = HeaderMap::new();
+    let entered = |target: &str| {
+        let uri: Uri = target.parse().unwrap();
+        let knock = Knock { port: None, headers: &headers, uri: &uri, namespace: None };
+        enter(&doors, &knock, uri.path())
+    };
+    for target in ["/v2/ghcr.io/", "/v2/ghcr.io", "/v2/docker.io/?ns=docker.io", "/v2/"] {
+        assert_eq!(entered(target), Ok(Route::Base), "{target}");
+    }
+    for target in ["/v2/evil.example/", "/v2/ghcr.io//", "/v2//", "/v2/lab.example/"] {
+        assert!(entered(target).is_err(), "{target}");
+    }
+}

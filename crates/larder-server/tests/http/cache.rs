@@ -114,6 +114,24 @@ async fn rights_are_those_of_the_name_here() {
 }
 
 #[tokio::test]
+async fn an_upstreams_prefix_answers_as_the_registrys_own_base() {
+    let options = || Options { doors: doors(), catalog_max_entries: 10, tags_max: 10, ..Options::default() };
+    let open = Setup { options: options(), ..Setup::default() }.start().await;
+    for target in ["/v2/ghcr.io/", "/v2/ghcr.io/?ns=ghcr.io", "/v2/ghcr.io"] {
+        let reply = open.ask(get(target)).await;
+        assert_eq!((reply.status, reply.text()), (200, "{}".into()), "{target}");
+        assert_eq!(reply.header("Docker-Distribution-Api-Version"), Some("registry/2.0"), "{target}");
+    }
+    assert_eq!(open.ask(get("/v2/evil.example/")).await.status, 404);
+    assert_eq!(open.ask(put("/v2/ghcr.io/", "")).await.status, 405);
+    let users = Setup { options: options(), ..Setup::gate(GateKind::TokensForUsers) }.start().await;
+    let (base, prefix) = (users.ask(get("/v2/")).await, users.ask(get("/v2/ghcr.io/?ns=ghcr.io")).await);
+    assert_eq!((base.status, prefix.status), (401, 401));
+    assert!(prefix.header("Www-Authenticate").is_some());
+    assert_eq!(prefix.header("Www-Authenticate"), base.header("Www-Authenticate"));
+}
+
+#[tokio::test]
 async fn only_who_administers_the_registry_has_images_fetched_ahead() {
     let server = setup(GateKind::Basic).start().await;
     let target = "/api/v1/cache/warm?image=docker.io/library/nginx:1";
