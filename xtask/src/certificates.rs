@@ -12,8 +12,8 @@ use crate::process::{Daemon, Run};
 use crate::report::Report;
 
 /// Reserved for documentation; only the ring's own network has it.
-const ADDRESS: &str = "192.0.2.77";
-const HOST: &str = "192.0.2.77:5443";
+pub(crate) const ADDRESS: &str = "192.0.2.77";
+pub(crate) const HOST: &str = "192.0.2.77:5443";
 const IMAGE: &str = "192.0.2.77:5443/ring/app:1";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Where the printed lines put things for this one registry.
@@ -22,11 +22,12 @@ const TRUSTED: [&str; 3] = ["/etc/docker/certs.d", "/etc/containers/certs.d", "/
 const REFUSED: &str = "x509: certificate signed by unknown authority";
 
 /// A network namespace; removed when it is dropped.
-struct Network(String);
+pub(crate) struct Network(String);
 
 impl Network {
-    fn make() -> Result<Self> {
-        let network = Self(format!("larder-certificates-{}", std::process::id()));
+    pub(crate) fn make(ring: &str) -> Result<Self> {
+        forget();
+        let network = Self(format!("larder-{ring}-{}", std::process::id()));
         let name = network.0.as_str();
         Run::new("ip").args(["netns", "add", name]).ok()?;
         Run::new("ip").args(["-n", name, "link", "set", "lo", "up"]).ok()?;
@@ -34,9 +35,18 @@ impl Network {
         Ok(network)
     }
 
-    fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
+    pub(crate) fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
         // `ip netns exec` would hide the cgroups, which dockerd needs.
         Run::new("nsenter").arg(format!("--net=/run/netns/{}", self.0)).arg(program)
+    }
+
+    /// Does what the page `/setup` says under this title.
+    pub(crate) fn follow(&self, ring: &Ring, page: &str, client: &str) -> Result {
+        let mut lines = page.lines().skip_while(|line| !line.starts_with(&format!("# {client}")));
+        let line = lines.nth(1).context(format!("a line for {client}"))?;
+        // Root needs no sudo, and may not have one.
+        let script = format!("sudo() {{ \"$@\"; }}; {line}");
+        self.run("bash").args(["-c", &script]).dir(&ring.dir).ok().map(drop)
     }
 }
 
@@ -57,8 +67,7 @@ fn forget() {
 pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
     let mut report = Report::new("certificates");
     let ring = Ring::fresh("certificates")?;
-    let network = Network::make()?;
-    forget();
+    let network = Network::make("certificates")?;
     let data = ring.make_dir("data")?;
     let config = format!(
         "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{HOST}', tls: {{auto: true}}}}\n",
@@ -83,13 +92,7 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
         let push = network.run("crane").arg("append").arg("-f").arg(&layers).args(["-t", IMAGE]);
         push.env("SSL_CERT_FILE", &authority).ok().map(drop)
     });
-    let trust = |client: &str| -> Result {
-        let mut lines = page.lines().skip_while(|line| !line.starts_with(&format!("# {client}")));
-        let line = lines.nth(1).context(format!("a line for {client}"))?;
-        // Root needs no sudo, and may not have one.
-        let script = format!("sudo() {{ \"$@\"; }}; {line}");
-        network.run("bash").args(["-c", &script]).dir(&ring.dir).ok().map(drop)
-    };
+    let trust = |client: &str| network.follow(&ring, &page, client);
     let refused_then = |client: &str, pull: &dyn Fn() -> Run| -> Result {
         pull().output()?.refused(REFUSED)?;
         trust(client)?;

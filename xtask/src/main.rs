@@ -29,6 +29,7 @@ mod doctor;
 mod fuzz;
 mod hands;
 mod moves;
+mod newcomer;
 mod proxies;
 mod space;
 mod suite;
@@ -56,6 +57,7 @@ const RINGS: &[Ring] = &[
     ("proxies", &["peer"], proxies::ring),
     ("doctor", &["only"], doctor::ring),
     ("certificates", &[], certificates::ring),
+    ("newcomer", &[], newcomer::ring),
     ("cache", &[], cache::ring),
     ("tokens", &[], tokens::ring),
     ("crash", &["peer", "rounds", "seed"], crash::ring),

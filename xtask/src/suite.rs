@@ -7,8 +7,8 @@ use crate::dist;
 use crate::failure::Result;
 use crate::report::Report;
 use crate::{
-    bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, moves, proxies, space,
-    swap, tidy, tokens, tools, walk,
+    bench, cache, certificates, clients, conformance, container, crash, doctor, fuzz, moves, newcomer,
+    proxies, space, swap, tidy, tokens, tools, walk,
 };
 
 /// How long each fuzz target runs here; long runs are made by hand.
@@ -35,6 +35,7 @@ const STAGES: &[Stage] = &[
     ("doctor", || doctor::ring(&Arguments::none())),
     ("cache", || cache::ring(&Arguments::none())),
     ("certificates", || certificates::ring(&Arguments::none())),
+    ("newcomer", || newcomer::ring(&Arguments::none())),
     ("tokens", || tokens::ring(&Arguments::none())),
     ("crash", || crash::ring(&Arguments::none())),
     ("space", || space::ring(&Arguments::none())),

@@ -25,6 +25,8 @@ use crate::route::Route;
 
 /// The kind of a TLS hello to the plain port.
 const HELLO: &str = "wrong-protocol";
+/// What the doctor provokes: an upload that is cut, a session that there isn't.
+const PROVOKED: [&str; 2] = ["upload-cut", "upload-unknown"];
 /// More than an operator reads; the one that was seen least lately makes room.
 const MOST_PROBLEMS: usize = 200;
 /// More proxies than stand before a registry.
@@ -330,6 +332,10 @@ impl Call {
     pub(crate) fn note_problem(&self, failure: &Failure) {
         let Ok(route) = &self.route() else { return };
         let Some(explained) = self.explained(route, failure) else { return };
+        // What the doctor tries is told by the doctor.
+        if PROVOKED.contains(&explained.kind) && self.is_our_own() {
+            return;
+        }
         let user = match failure {
             Failure::Refused(refused) => refused.0.user().map(shortened),
             _ => None,
@@ -428,11 +434,15 @@ impl Call {
         }
     }
 
+    /// Whether the doctor asks, or another command of Larder's own.
+    fn is_our_own(&self) -> bool {
+        let agent = self.parts.headers.get(USER_AGENT);
+        agent.is_some_and(|agent| agent.as_bytes().starts_with(b"larder-doctor/"))
+    }
+
     /// Plain HTTP from who may have tried TLS before: clients of registries, and commands of Larder's own.
     pub(crate) fn note_plain(&self, route: &Route) {
-        let agent = self.parts.headers.get(USER_AGENT);
-        let is_our_own = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"larder-doctor/"));
-        if route.is_registrys() || is_our_own {
+        if route.is_registrys() || self.is_our_own() {
             self.app.problems.note_plain(self.peer_address().ip(), SystemTime::now());
         }
     }

@@ -1,5 +1,7 @@
 //! `larder init`: the files of a registry for a house or a small team.
 
+mod files;
+
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use crate::first_start;
 /// `larder init`
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    /// Whom it is for: a house (everybody pulls, one user pushes, plain HTTP) or a team (TLS, users, a rule for each); home when left out.
+    /// Whom it is for: a house (everybody pulls, one user pushes) or a team (TLS, users, a rule for each); home when left out.
     #[arg(long, value_enum)]
     shape: Option<Shape>,
     /// Where the files go; /etc/larder when left out.
@@ -28,7 +30,19 @@ pub(crate) struct Arguments {
     /// The first user; admin when left out. A password is made and printed once.
     #[arg(long)]
     user: Option<String>,
-    /// The certificate, for a team; when left out, an authority of Larder's own signs one (http.tls.auto).
+    /// Speak TLS with a certificate of Larder's own authority (auto), or plain HTTP (off); when left out a team has TLS and a house
+    /// hasn't.
+    #[arg(long, value_enum, conflicts_with = "certificate")]
+    tls: Option<TlsWish>,
+    /// A name or address that clients call this machine by and that it doesn't know itself, for its own certificate. May be given
+    /// more than once.
+    #[arg(long = "name", value_name = "NAME", conflicts_with = "certificate")]
+    names: Vec<String>,
+    /// A registry whose images are fetched and kept, below its name, or `none`; may be given more than once. When left out, for a house
+    /// docker.io, ghcr.io, quay.io and registry.k8s.io.
+    #[arg(long = "upstream", value_name = "HOST")]
+    upstreams: Vec<String>,
+    /// The certificate, in a file, instead of one of Larder's own.
     #[arg(long, value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
     /// The certificate's key.
@@ -49,9 +63,38 @@ struct Plan {
     data: PathBuf,
     port: u16,
     user: String,
-    /// Certificate and key.
-    files: Option<(PathBuf, PathBuf)>,
+    tls: Tls,
+    upstreams: Vec<String>,
+    /// The program that a service runs.
+    program: PathBuf,
 }
+
+/// Where the certificate comes from.
+enum Tls {
+    /// Plain HTTP.
+    None,
+    /// From an authority of Larder's own.
+    Own {
+        names: Vec<String>,
+    },
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
+}
+
+/// What is said of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TlsWish {
+    Auto,
+    Off,
+}
+
+/// What a house fetches from, as the built-in configuration does.
+const UPSTREAMS: [&str; 4] = ["docker.io", "ghcr.io", "quay.io", "registry.k8s.io"];
+
+/// Where a service's program is when it lies where no service may look (`ProtectHome`).
+const PROGRAM: &str = "/usr/local/bin/larder";
 
 /// For whom a registry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,7 +138,8 @@ fn plan(
     let shape = match arguments.shape {
         Some(shape) => shape,
         None => {
-            let question = "Whom is it for? home: everybody in the house pulls, one user pushes, plain HTTP. team: TLS, and only users";
+            let question =
+                "Whom is it for? home: everybody in the house pulls, one user pushes. team: only users";
             match ask(question, "home", &|answer| matches!(answer, "home" | "team"))?.as_str() {
                 "team" => Shape::Team,
                 _ => Shape::Home,
@@ -120,15 +164,39 @@ fn plan(
         Some(user) => user.clone(),
         None => ask("What is the first user called?", "admin", &|answer| !answer.contains([':', ' ']))?,
     };
-    let files = arguments.certificate.clone().zip(arguments.key.clone());
-    Ok(Plan { shape, into, data, port, user, files })
+    let tls = match (arguments.certificate.clone().zip(arguments.key.clone()), arguments.tls) {
+        (Some((certificate, key)), _) => Tls::Files { certificate, key },
+        (None, Some(wish)) => own_or_none(wish == TlsWish::Auto, arguments),
+        (None, None) => {
+            let question = "TLS? auto: with a certificate of its own authority, which each client trusts after one line. off: plain HTTP";
+            let proposed = if shape == Shape::Team { "auto" } else { "off" };
+            let answer = ask(question, proposed, &|answer| matches!(answer, "auto" | "off"))?;
+            own_or_none(answer == "auto", arguments)
+        }
+    };
+    let upstreams = match (arguments.upstreams.as_slice(), shape) {
+        ([], Shape::Home) => UPSTREAMS.map(str::to_owned).to_vec(),
+        (given, _) => given.iter().filter(|host| *host != "none").cloned().collect(),
+    };
+    Ok(Plan { shape, into, data, port, user, tls, upstreams, program: program() })
+}
+
+fn own_or_none(is_wanted: bool, arguments: &Arguments) -> Tls {
+    if is_wanted { Tls::Own { names: arguments.names.clone() } } else { Tls::None }
+}
+
+/// This program, if a service can run it where it is.
+fn program() -> PathBuf {
+    let here = std::env::current_exe().unwrap_or_default();
+    let is_out_of_sight = ["/home", "/root", "/run/user", "/tmp"].iter().any(|place| here.starts_with(place));
+    if here.as_os_str().is_empty() || is_out_of_sight { PROGRAM.into() } else { here }
 }
 
 fn write_files(arguments: &Plan, only_print: bool, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
     let files = [
-        ("config.yml", config(arguments)),
-        ("larder.service", service(arguments)),
-        ("compose.yml", compose(arguments)),
+        ("config.yml", files::config(arguments)),
+        ("larder.service", files::service(arguments)),
+        ("compose.yml", files::compose(arguments)),
     ];
     if only_print {
         for (name, content) in files {
@@ -136,8 +204,10 @@ fn write_files(arguments: &Plan, only_print: bool, out: &mut impl Write) -> Resu
         }
         return Ok(ExitCode::SUCCESS);
     }
-    std::fs::create_dir_all(&arguments.into)
-        .map_err(|error| format!("{}: {error}", arguments.into.display()))?;
+    // The service may write only to the data directory, which therefore must be there before it.
+    for directory in [&arguments.into, &arguments.data] {
+        std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
     for (name, content) in files {
         let path = arguments.into.join(name);
         if path.try_exists()? {
@@ -160,19 +230,25 @@ fn write_files(arguments: &Plan, only_print: bool, out: &mut impl Write) -> Resu
         None => writeln!(out, "{} is there already and stays as it is", users.display())?,
     }
     writeln!(out, "\nStart it:  larder serve {}", arguments.into.join("config.yml").display())?;
+    let is_elsewhere = arguments.program == Path::new(PROGRAM)
+        && std::env::current_exe().is_ok_and(|here| here != arguments.program);
+    let install = match std::env::current_exe() {
+        Ok(here) if is_elsewhere => format!("sudo install {} {PROGRAM} && ", here.display()),
+        Ok(_) | Err(_) => String::new(),
+    };
     writeln!(
         out,
-        "or:        sudo cp {} /etc/systemd/system/ && sudo systemctl enable --now larder",
+        "or:        {install}sudo cp {} /etc/systemd/system/ && sudo systemctl enable --now larder",
         arguments.into.join("larder.service").display()
     )?;
     writeln!(out, "or:        docker compose -f {} up -d", arguments.into.join("compose.yml").display())?;
     writeln!(
         out,
         "Then, for each client:  curl {}://THIS-MACHINE:{}/setup",
-        match (arguments.shape, &arguments.files) {
-            (Shape::Home, _) => "http",
-            (Shape::Team, Some(_)) => "https",
-            (Shape::Team, None) => "-k https",
+        match arguments.tls {
+            Tls::None => "http",
+            Tls::Files { .. } => "https",
+            Tls::Own { .. } => "-k https",
         },
         arguments.port
     )?;
@@ -183,214 +259,5 @@ fn users(arguments: &Plan) -> PathBuf {
     arguments.into.join("users.htpasswd")
 }
 
-fn config(arguments: &Plan) -> String {
-    let (data, users, user) = (quoted(&arguments.data), quoted(&users(arguments)), text(&arguments.user));
-    let port = arguments.port;
-    let tls = match arguments.shape {
-        Shape::Home => String::new(),
-        Shape::Team => match &arguments.files {
-            Some((certificate, key)) => {
-                format!("  tls:\n    certificate: {}\n    key: {}\n", quoted(certificate), quoted(key))
-            }
-            None => {
-                "  tls:\n    auto: true        # names: [registry.lan] adds what this machine doesn't know\n"
-                    .to_owned()
-            }
-        },
-    };
-    let rules = match arguments.shape {
-        Shape::Home => format!(
-            "  rules:\n    - {{who: anonymous, may: pull}}\n    - {{who: {user}, may: [pull, push, delete, list, admin]}}\n"
-        ),
-        Shape::Team => format!(
-            "  groups:\n    team: [{user}]\n  rules:\n    - {{who: {user}, may: [pull, push, delete, list, admin]}}\n    - {{who: team, may: [pull, push, list]}}\n"
-        ),
-    };
-    format!(
-        "\
-# Every key is in `larder config reference`; `larder config check {}` says what is in force.
-version: 0.1
-storage:
-  filesystem:
-    rootdirectory: {data}
-  delete:
-    enabled: true
-http:
-  addr: :{port}
-{tls}auth:
-  htpasswd:
-    realm: Larder
-    path: {users}        # larder user add NAME --file {users}
-access:
-{rules}",
-        arguments.into.join("config.yml").display()
-    )
-}
-
-fn service(arguments: &Plan) -> String {
-    format!(
-        "\
-[Unit]
-Description=Larder, a container registry
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-ExecStart=/usr/local/bin/larder serve {}
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=always
-# Longer than http.draintimeout, so that running pulls end well.
-TimeoutStopSec=60
-LimitNOFILE=65536
-ProtectSystem=strict
-ReadWritePaths={}
-ProtectHome=true
-PrivateTmp=true
-NoNewPrivileges=true
-
-[Install]
-WantedBy=multi-user.target
-",
-        arguments.into.join("config.yml").display(),
-        arguments.data.display()
-    )
-}
-
-fn compose(arguments: &Plan) -> String {
-    let (into, data) = (arguments.into.display(), arguments.data.display());
-    let port = arguments.port;
-    format!(
-        "\
-services:
-  larder:
-    image: larder
-    command: [serve, {into}/config.yml]
-    restart: always
-    stop_grace_period: 60s
-    ports: [\"{port}:{port}\"]
-    volumes:
-      - {into}:{into}:ro
-      - {data}:{data}
-"
-    )
-}
-
-/// A path as a YAML string.
-fn quoted(path: &Path) -> String {
-    text(&path.display().to_string())
-}
-
-/// JSON's strings are YAML's, too.
-fn text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{self, Environment, Source};
-
-    fn arguments(shape: Shape, directory: &Path) -> Plan {
-        Plan {
-            shape,
-            into: directory.join("etc"),
-            data: directory.join("data"),
-            port: 5443,
-            user: "alice".to_owned(),
-            files: None,
-        }
-    }
-
-    fn run_once(plan: &Plan) -> String {
-        let mut out = Vec::new();
-        write_files(plan, false, &mut out).expect("written");
-        String::from_utf8(out).expect("text")
-    }
-
-    /// What comes of these answers, and what was said.
-    fn answered(arguments: &Arguments, answers: &str) -> (Result<Plan, String>, String) {
-        let mut out = Vec::new();
-        let planned =
-            plan(arguments, Some(&mut answers.as_bytes()), &mut out).map_err(|error| error.to_string());
-        (planned, String::from_utf8(out).expect("text"))
-    }
-
-    #[test]
-    fn what_is_left_out_is_asked_for() {
-        let (planned, said) =
-            answered(&Arguments::default(), "team\nrelative\n/srv/etc\n\n99999\n443\nbob\n");
-        let planned = planned.expect("a plan");
-        assert_eq!((planned.shape, planned.port, planned.user.as_str()), (Shape::Team, 443, "bob"));
-        assert_eq!((planned.into, planned.data), ("/srv/etc".into(), "/var/lib/larder".into()));
-        assert!(
-            said.contains("\"relative\" can't be that.") && said.contains("\"99999\" can't be that."),
-            "{said}"
-        );
-        assert_eq!(said.matches("]: ").count(), 7, "{said}");
-    }
-
-    #[test]
-    fn what_was_given_is_not_asked_for_and_silence_takes_what_is_proposed() {
-        let given = Arguments {
-            shape: Some(Shape::Home),
-            into: Some("/a".into()),
-            data: Some("/b".into()),
-            port: Some(1),
-            user: Some("eve".to_owned()),
-            ..Arguments::default()
-        };
-        assert_eq!(answered(&given, "").1, "");
-        let (planned, _) = answered(&Arguments::default(), "");
-        let planned = planned.expect("a plan");
-        assert_eq!((planned.shape, planned.port, planned.user.as_str()), (Shape::Home, 5000, "admin"));
-        let nobody = plan(&Arguments::default(), None::<&mut &[u8]>, &mut Vec::new()).expect("a plan");
-        assert_eq!(nobody.into, Path::new("/etc/larder"));
-    }
-
-    #[test]
-    fn a_team_without_a_certificate_has_larders_own() {
-        let own = config(&arguments(Shape::Team, Path::new("/d")));
-        assert!(own.contains("auto: true") && !own.contains("certificate:"), "{own}");
-        let files = Some(("/c.pem".into(), "/k.pem".into()));
-        let brought = config(&Plan { files, ..arguments(Shape::Team, Path::new("/d")) });
-        assert!(brought.contains("certificate: \"/c.pem\"") && !brought.contains("auto:"), "{brought}");
-    }
-
-    #[test]
-    fn what_is_written_is_a_configuration_without_mistakes_or_warnings() {
-        for shape in [Shape::Home, Shape::Team] {
-            let directory = tempfile::tempdir().expect("a directory");
-            let arguments = arguments(shape, directory.path());
-            let told = run_once(&arguments);
-            assert!(told.contains("made the user alice"), "{told}");
-            let environment = Environment::default();
-            let path = arguments.into.join("config.yml");
-            let source = Source::choose(Some(&path), None, &environment, false).expect("a source");
-            let loaded = config::load(&source, &environment).expect("a good configuration");
-            assert_eq!(loaded.warnings, Vec::<String>::new(), "{shape:?}");
-            assert_eq!(loaded.config.http.addr.port, 5443);
-        }
-    }
-
-    #[test]
-    fn what_is_there_stays() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let arguments = arguments(Shape::Home, directory.path());
-        run_once(&arguments);
-        let users = std::fs::read_to_string(users(&arguments)).expect("users");
-        let told = run_once(&arguments);
-        assert_eq!(told.matches("stays as it is").count(), 4, "{told}");
-        assert_eq!(std::fs::read_to_string(super::users(&arguments)).expect("users"), users);
-    }
-
-    #[test]
-    fn printing_writes_nothing() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let arguments = arguments(Shape::Team, directory.path());
-        let mut out = Vec::new();
-        write_files(&arguments, true, &mut out).expect("written");
-        let told = String::from_utf8(out).expect("text");
-        assert!(told.contains("auto: true") && told.contains("ExecStart="), "{told}");
-        assert!(!arguments.into.try_exists().expect("looked"));
-    }
-}
+mod tests;

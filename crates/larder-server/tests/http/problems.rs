@@ -89,6 +89,16 @@ async fn a_tls_hello_to_the_plain_port_is_a_problem() {
 }
 
 #[tokio::test]
+async fn what_the_doctor_provokes_is_no_problem() {
+    let server = Server::open().await;
+    let session = "/v2/lab/app/blobs/uploads/00000000-0000-4000-8000-000000000000";
+    assert_eq!(server.ask(get(session).with("User-Agent", "larder-doctor/1")).await.status, 404);
+    assert_eq!(server.ask(get("/api/v1/problems")).await.json()["problems"], serde_json::json!([]));
+    assert_eq!(server.ask(get(session).with("User-Agent", "docker/29")).await.status, 404);
+    assert_eq!(server.ask(get("/api/v1/problems")).await.json()["problems"][0]["kind"], "upload-unknown");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_registry_itself_stands_first_among_the_problems() {
     let trouble = larder_certificates::Trouble {
         kind: "certificate-ends",

@@ -15,7 +15,8 @@ pub(super) fn section(registry: &str, authority: &OwnAuthority) -> String {
         (
             "containerd (where its config_path is /etc/containerd/certs.d)",
             format!(
-                "{} && printf 'server = \"https://{registry}\"\\nca = \"{containerd}/ca.crt\"\\n' | sudo tee {containerd}/hosts.toml",
+                // In a tree of its own: containerd before 1.7 refuses a file without one.
+                "{} && printf 'server = \"https://{registry}\"\\n[host.\"https://{registry}\"]\\n  ca = \"{containerd}/ca.crt\"\\n' | sudo tee {containerd}/hosts.toml",
                 into(&format!("{containerd}/ca.crt"))
             ),
         ),

@@ -111,8 +111,19 @@ impl Page {
                 let (kept, named) = (number(content, "/bytes"), number(content, "/named_bytes"));
                 let mut line =
                     format!("{} in {}", bytes(kept), of(number(content, "/files"), "file", "files"));
-                if let Some(ratio) = ratio(named, kept) {
-                    let _ = write!(line, "; images name {}, {ratio} times that", bytes(named));
+                match ratio(named, kept) {
+                    // A push under way, a deletion that can be undone.
+                    Some(_) if named < kept => {
+                        let _ = write!(
+                            line,
+                            "; images name {} of it, the rest none does right now",
+                            bytes(named)
+                        );
+                    }
+                    Some(ratio) => {
+                        let _ = write!(line, "; images name {}, {ratio} times that", bytes(named));
+                    }
+                    None => {}
                 }
                 let counted = self.since(content, "/counted_at").unwrap_or_default();
                 if counted >= Duration::from_secs(2) {

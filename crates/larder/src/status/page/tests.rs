@@ -98,4 +98,8 @@ fn an_ended_certificate_and_a_count_of_this_moment_are_said() {
         "{screen}"
     );
     assert!(screen.contains("\nmode          read only (storage.maintenance.readonly)\n"), "{screen}");
+    let deleted =
+        json!({"content": {"files": 1, "bytes": 10, "named_bytes": 4, "counted_at": "2026-06-26T12:00:00Z"}});
+    let kept = "\nkept          10 B in 1 file; images name 4 B of it, the rest none does right now\n";
+    assert!(page(&deleted, noon()).contains(kept), "{}", page(&deleted, noon()));
 }
