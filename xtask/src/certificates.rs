@@ -1,5 +1,6 @@
 //! `cargo xtask certificates`: a registry with an authority of its own, and real clients, each of which refuses it first and believes it
-//! after exactly the line that `/setup` prints. In a network of its own: docker asks no certificate of 127.0.0.0/8.
+//! after exactly the line that `/setup` prints; and registries that get theirs by ACME from a real authority. In networks of their own: docker
+//! asks no certificate of 127.0.0.0/8, and an authority asks at ports 80 and 443.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use crate::failure::{Context, Result, same};
 use crate::places::Ring;
 use crate::process::{Daemon, Run};
 use crate::report::Report;
+
+mod acme;
+mod pebble;
 
 /// Reserved for documentation; only the ring's own network has it.
 pub(crate) const ADDRESS: &str = "192.0.2.77";
@@ -143,6 +147,7 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
         ended(daemon, pulled)
     });
     report.case("registry", "ends", || larder.stop());
+    acme::cases(&mut report)?;
     Ok(report)
 }
 

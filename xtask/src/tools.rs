@@ -47,6 +47,9 @@ const GO_TOOLS: &[(&str, &str, &str)] = &[
     ("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     // Reads k3s' registries.yaml with k3s' own library.
     ("wharfie", "github.com/rancher/wharfie", "v0.7.1"),
+    // A certificate authority for tests, and the DNS that it asks.
+    ("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", "v2.10.1"),
+    ("pebble-challtestsrv", "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv", "v2.10.1"),
     // The module proxy doesn't serve commit 967efdc079b9 of the suite; this one is its successor.
     (
         "conformance",

@@ -17,6 +17,8 @@ pub struct Certificate {
     pub validity: Validity,
     /// The identifier of the key that signed it, if it says so.
     pub(crate) signed_by: Option<Vec<u8>>,
+    /// The number that its authority has given it, as DER has it.
+    pub(crate) serial: Vec<u8>,
 }
 
 impl Certificate {
@@ -34,7 +36,8 @@ impl Certificate {
             }
             _ => None,
         });
-        Some(Certificate { names: names(&parsed), validity: Validity::of(&parsed), signed_by })
+        let serial = parsed.tbs_certificate.raw_serial().to_vec();
+        Some(Certificate { names: names(&parsed), validity: Validity::of(&parsed), signed_by, serial })
     }
 }
 

@@ -27,9 +27,13 @@ impl Validity {
     /// Whether it is time for another one: a third of its life is left, or it doesn't count at this moment. A clock that is
     /// behind is a reason, too: whoever set it right again finds the next one due as well.
     pub fn is_renewal_due(&self, now: SystemTime) -> bool {
+        now < self.begin || now >= self.renewal_due()
+    }
+
+    /// When a third of its life is left.
+    pub fn renewal_due(&self) -> SystemTime {
         let life = self.end.duration_since(self.begin).unwrap_or_default();
-        let left = self.end.duration_since(now).unwrap_or_default();
-        now < self.begin || left <= life / 3
+        self.end - life / 3
     }
 }
 

@@ -19,7 +19,7 @@ use crate::app::{App, Peer};
 use crate::doors::Door;
 use crate::linger::Lingering;
 use crate::outlet::Outlet;
-use crate::tls::SetUp;
+use crate::tls::{Shaken, Tls};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(crate) struct Connection {
     pub(crate) app: Arc<App>,
     pub(crate) stream: TcpStream,
     pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<SetUp>,
+    pub(crate) tls: Option<Tls>,
     pub(crate) door: Option<Arc<Door>>,
     pub(crate) watcher: Watcher,
     pub(crate) stop: CancellationToken,
@@ -93,13 +93,23 @@ impl Connection {
             Some(tls) => {
                 let shaken = tokio::select! {
                     () = self.stop.cancelled() => return,
-                    shaken = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(Lingering::new(self.stream))) => shaken,
+                    shaken = tokio::time::timeout(HANDSHAKE, tls.shake(Lingering::new(self.stream))) => shaken,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => {
-                        let holder = tls.holder(stream.get_ref().1);
+                    Ok(Ok(Shaken::Client(shaken))) => {
+                        let (stream, set_up) = *shaken;
+                        let holder = set_up.holder(stream.get_ref().1);
                         let peer = Peer { address: self.address, is_tls: true, holder, door: self.door };
                         serve(self.app, peer, stream, None, self.watcher).await;
+                    }
+                    Ok(Ok(Shaken::Proven)) => {
+                        tracing::info!(client = %self.address, "the certificate authority has looked who is here");
+                    }
+                    Ok(Ok(Shaken::NoCertificate)) => {
+                        let words = "a client came before there is a certificate and was turned away; it is on order,                                      and what goes wrong with that is in this log and among the problems";
+                        if self.app.is_news_of(self.address.ip()) {
+                            tracing::warn!(client = %self.address.ip(), "{words}");
+                        }
                     }
                     Ok(Err(error)) => {
                         tracing::info!(client = %self.address, %error, "a TLS handshake failed");

@@ -1,7 +1,6 @@
 //! The second listener (`http.debug.addr`): health and metrics, for whoever reaches it, without
 //! credentials. registry:2 also offers Go's profiler and variables there, among them secrets; Larder doesn't.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +8,13 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use crate::aside;
 use crate::health::Health;
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
-use crate::server::{ServeError, pause_after};
+use crate::server::ServeError;
 
 /// Monitoring needs two or three; it is not for the public.
 const MOST_CONNECTIONS: usize = 64;
@@ -58,42 +54,17 @@ impl DebugServer {
 
     /// Answers until `stop` is cancelled; then cuts what is left.
     pub async fn serve(self, debug: Debug, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let tasks = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            let stream = match accepted {
-                Ok(accepted) => accepted.stream,
-                Err(error) => {
-                    pause_after(&error).await;
-                    continue;
-                }
-            };
-            // Closed at once when there are too many.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let (debug, stop) = (debug.clone(), stop.clone());
-            tasks.spawn(async move {
-                let service = service_fn(move |request| {
-                    let debug = debug.clone();
-                    async move { Ok::<_, Infallible>(debug.answer(request).await) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(IDLE)
-                    .title_case_headers(true)
-                    .half_close(true)
-                    .serve_connection(TokioIo::new(stream), service);
-                if let Some(Err(error)) = stop.run_until_cancelled(connection).await {
-                    tracing::debug!(%error, "a connection to the debug listener ended early");
-                }
-                drop(place);
-            });
-        }
-        tasks.close();
-        tasks.wait().await;
+        let answer = move |request| {
+            let debug = debug.clone();
+            async move { debug.answer(request).await }
+        };
+        aside::serve(
+            self.listener,
+            aside::Bounds { connections: MOST_CONNECTIONS, idle: IDLE },
+            answer,
+            stop,
+        )
+        .await;
     }
 }
 

@@ -97,9 +97,9 @@ impl Metrics {
     }
 
     /// Shows when the certificate ends, too. Counts once.
-    pub fn show_certificate(&self, tls: crate::tls::Tls) {
+    pub fn show_certificate(&self, tls: crate::tls::Tls, orders: Option<Arc<larder_certificates::Acme>>) {
         // A second call would mean a second certificate in the process.
-        let _ = self.certificates.set(CertificateNumbers(tls));
+        let _ = self.certificates.set(CertificateNumbers { tls, orders });
     }
 
     /// A request to this route begins. Those that are no registry requests are not counted, as in

@@ -55,6 +55,17 @@ pub enum ServeError {
         /// The system's error.
         source: io::Error,
     },
+    /// The port for a certificate authority's questions can't be had.
+    #[error(
+        "can't listen on {address}, where the certificate authority asks; choose another address with http.tls.letsencrypt.addr, or leave it out: \
+         the authority then asks at the registry's own port"
+    )]
+    BindChallenges {
+        /// `host:port` as configured.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// Requests were still running when the time to drain was over.
     #[error("{connections} connections were still busy after {seconds} s and were cut")]
     DrainTimeout {
@@ -144,7 +155,7 @@ impl BoundServer {
                 app: Arc::clone(&app),
                 stream,
                 address,
-                tls: self.tls.as_ref().map(Tls::set_up),
+                tls: self.tls.clone(),
                 door: self.door.clone(),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),

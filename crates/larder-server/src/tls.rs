@@ -10,11 +10,12 @@ use rustls::server::{ServerConfig, WebPkiClientVerifier};
 
 mod client_name;
 mod expiry;
+mod handshake;
 mod live;
 mod suites;
 
 pub use client_name::CertificateName;
-pub(crate) use live::SetUp;
+pub(crate) use handshake::Shaken;
 pub use live::Tls;
 pub use suites::CipherSuite;
 
@@ -76,7 +77,15 @@ pub enum TlsError {
     Authorities(String),
 }
 
+/// What a file of client authorities holds, in words.
+const CLIENT_AUTHORITY: &str = "the client authority";
+
 impl TlsFiles {
+    /// Whether the server starts without a certificate, which is got while it runs.
+    fn is_made_later(&self) -> bool {
+        self.keeper == Keeper::Acme
+    }
+
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let mut provider = aws_lc_rs::default_provider();
@@ -117,7 +126,7 @@ impl ClientCertificates {
     ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
         let mut roots = RootCertStore::empty();
         for path in &self.authorities {
-            for certificate in certificates("the client authority", path)? {
+            for certificate in certificates(CLIENT_AUTHORITY, path)? {
                 roots.add(certificate).map_err(|error| TlsError::Authorities(error.to_string()))?;
             }
         }

@@ -1,32 +1,142 @@
-//! What TLS is set up from; and the certificate that Larder makes for itself (`http.tls.auto`), at the start and whenever it is due.
+//! What TLS is set up from, and who sees to the certificate: the operator, Larder's own authority, or one that signs on order.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::error::Error;
+use std::sync::Arc;
 
-use larder_certificates::{Authority, AuthorityError, Keeper, Provided, Trouble, Validity, of_this_machine};
-use larder_server::{ClientCertificates, OwnAuthority, Tls, TlsFiles};
-use tokio::sync::Notify;
+use larder_certificates::{Acme, Keeper, Trouble};
+use larder_server::{
+    CertificateTroubles, ClientCertificates, Metrics, OwnAuthority, ServeError, Tls, TlsFiles,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, CertificateSource, ClientAuth, Config, MinimumTls};
+use crate::config::{self, CertificateSource, ClientAuth, Config, Environment, MinimumTls};
 
-/// Where the authority lies, in the data directory: a backup has it.
-const DIRECTORY: &str = "larder/tls";
+mod ordered;
+mod own;
 
-/// Larder's own authority, and what its certificate has to name.
-pub(crate) struct OwnCertificate {
-    authority: Authority,
-    /// As the operator knows them; what the machine knows is asked each time, since addresses change.
-    names: Mutex<Vec<String>>,
-    renamed: Notify,
-    offered: OwnAuthority,
-    /// From when to when the authority counts, which nothing renews.
-    authority_validity: Validity,
+pub(crate) use ordered::wanted;
+use own::{OwnCertificate, own_authority};
+
+/// What `larder serve` may be told about TLS where no configuration says it.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsWords {
+    /// Speak TLS: `auto` with a certificate of Larder's own authority, which clients trust as /setup says (http.tls.auto); `acme` with
+    /// one that Let's Encrypt signs for --host (http.tls.letsencrypt).
+    #[arg(long, value_enum)]
+    pub(crate) tls: Option<TlsChoice>,
+    /// With --tls acme: a name of this registry; may be given several times.
+    #[arg(long = "host", value_name = "NAME", required_if_eq("tls", "acme"), requires = "tls")]
+    pub(crate) hosts: Vec<String>,
 }
 
-/// The authority of this configuration's data directory, made or not.
-pub(crate) fn own_authority(config: &Config) -> Authority {
-    Authority::at(config.storage.root_directory.join(DIRECTORY), SystemTime::now)
+/// Where a certificate comes from that no configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TlsChoice {
+    Auto,
+    Acme,
+}
+
+impl TlsWords {
+    /// The environment in which they have been said.
+    pub(crate) fn said_in(&self, environment: &Environment) -> Environment {
+        match self.tls {
+            None => environment.clone(),
+            Some(TlsChoice::Auto) => environment.with_own_certificate(),
+            Some(TlsChoice::Acme) => environment.with_ordered_certificate(&self.hosts),
+        }
+    }
+}
+
+/// The certificate of this process and whoever renews it.
+#[derive(Clone, Default)]
+pub(crate) struct Certificates {
+    /// What new connections are shown; none without TLS.
+    pub(crate) tls: Option<Tls>,
+    own: Option<Arc<OwnCertificate>>,
+    ordered: Option<Arc<Acme>>,
+}
+
+impl Certificates {
+    /// Reads the certificate, or has it made. One that is ordered need not be there yet.
+    ///
+    /// # Errors
+    /// Files can't be used, or written.
+    pub(crate) fn open(config: &Config) -> Result<Certificates, Box<dyn Error>> {
+        let own = OwnCertificate::open(config)?;
+        let ordered = ordered::open(config);
+        let load =
+            |tls| Tls::load_proving(tls_files(tls, config), ordered.as_ref().map(|acme| acme.challenges()));
+        let tls = config.http.tls.as_ref().map(load).transpose()?;
+        Ok(Certificates { tls, own, ordered })
+    }
+
+    /// Whom clients have to trust, if that is Larder itself.
+    pub(crate) fn authority(&self) -> Option<OwnAuthority> {
+        self.own.as_ref().map(|own| own.authority())
+    }
+
+    /// Who knows what is wrong beside the end of what is shown.
+    pub(crate) fn troubles(&self) -> CertificateTroubles {
+        let (own, ordered) = (self.own.clone(), self.ordered.clone());
+        Arc::new(move || -> Vec<Trouble> {
+            let own = own.as_ref().and_then(|own| own.trouble());
+            own.into_iter().chain(ordered.as_ref().and_then(|acme| acme.trouble())).collect()
+        })
+    }
+
+    /// Counts for the metrics.
+    pub(crate) fn show_in(&self, metrics: &Metrics) {
+        if let Some(tls) = &self.tls {
+            metrics.show_certificate(tls.clone(), self.ordered.clone());
+        }
+    }
+
+    /// Follows the files, and has what is due made or ordered, until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// A port can't be had.
+    pub(crate) async fn keep(&self, config: &Config, stop: &CancellationToken) -> Result<(), ServeError> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        tokio::spawn(tls.clone().follow(stop.clone()));
+        if let Some(own) = &self.own {
+            tokio::spawn(Arc::clone(own).keep(tls.clone(), stop.clone()));
+        }
+        if let Some(acme) = &self.ordered {
+            ordered::keep(acme, config, tls.clone(), stop).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what a changed configuration says. `false` if the files that it names can't be used; then it stays with those from before.
+    pub(crate) fn take_up(&self, new: &Config) -> bool {
+        if let Some(own) = &self.own {
+            own.name_anew(new);
+        }
+        let is_usable = match (&self.tls, &new.http.tls) {
+            (Some(handle), Some(tls)) => handle.reload(tls_files(tls, new)),
+            _ => true,
+        };
+        if let (Some(acme), Some(ordered), true) = (&self.ordered, wanted(new), is_usable) {
+            acme.take_up(ordered::settings(ordered, new));
+        }
+        is_usable
+    }
+}
+
+/// What of a TLS set-up stays as it was at the start: whence the certificate comes, where it is kept, and where it is proven.
+pub(crate) fn needs_restart(old: &Config, new: &Config) -> bool {
+    let source = |config: &Config| config.http.tls.as_ref().map(|tls| std::mem::discriminant(&tls.source));
+    let place = |config: &Config| {
+        let ordered = wanted(config)?;
+        Some((ordered.cache.clone(), ordered.directory_url.clone(), ordered.addr.clone()))
+    };
+    source(old) != source(new) || place(old) != place(new)
+}
+
+/// The mistakes of files that only the kept certificate needs; for a look before the start.
+pub(crate) fn unusable_files(config: &Config) -> Option<String> {
+    let ordered = wanted(config)?;
+    ordered::settings(ordered, config).unusable_authorities()
 }
 
 /// The files of a TLS set-up: those that the configuration names, or those that Larder makes.
@@ -51,6 +161,10 @@ pub(crate) fn tls_files(tls: &config::Tls, config: &Config) -> TlsFiles {
             let both = own_authority(config).server();
             (both.clone(), both, Keeper::OwnAuthority)
         }
+        CertificateSource::Ordered(ordered) => {
+            let both = ordered::settings(ordered, config).certificate();
+            (both.clone(), both, Keeper::Acme)
+        }
     };
     TlsFiles {
         certificate,
@@ -60,128 +174,5 @@ pub(crate) fn tls_files(tls: &config::Tls, config: &Config) -> TlsFiles {
         only_tls13: tls.minimum_tls == MinimumTls::Tls13,
         cipher_suites: tls.cipher_suites.clone(),
         http2: !config.http.http2_disabled,
-    }
-}
-
-impl OwnCertificate {
-    /// Has the certificate made if it is due; `None` where it isn't asked for.
-    ///
-    /// # Errors
-    /// The authority can't be used, or nothing can be written.
-    pub(crate) fn open(config: &Config) -> Result<Option<Arc<OwnCertificate>>, AuthorityError> {
-        let Some(names) = names(config) else { return Ok(None) };
-        let authority = own_authority(config);
-        let provided = provide(&authority, &names)?;
-        tell(&provided);
-        tracing::info!(
-            sha256 = provided.fingerprint,
-            "clients have to trust this registry's own authority, once; the page /setup says how, for each"
-        );
-        let authority_validity = provided.authority_validity;
-        let offered = OwnAuthority { certificate: provided.authority, fingerprint: provided.fingerprint };
-        let (names, renamed) = (Mutex::new(names), Notify::new());
-        Ok(Some(Arc::new(OwnCertificate { authority, names, renamed, offered, authority_validity })))
-    }
-
-    /// Whom clients have to trust.
-    pub(crate) fn authority(&self) -> OwnAuthority {
-        self.offered.clone()
-    }
-
-    /// Whether the authority itself is near its end.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
-        let names = ["this registry's own authority".to_owned()];
-        let fix = "remove larder/tls/ca.crt and ca.key from the data directory and start again: there will be a new authority, which every \
-                   client has to trust anew";
-        self.authority_validity.trouble(Keeper::Operator, &names, fix, SystemTime::now())
-    }
-
-    /// Takes up what a changed configuration calls this registry.
-    pub(crate) fn name_anew(&self, config: &Config) {
-        let Some(names) = names(config) else { return };
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
-        self.renamed.notify_one();
-    }
-
-    /// Makes another certificate whenever it is due, and has it shown, until `stop` is cancelled. What fails leaves the old one
-    /// in use, and is tried again at the next look.
-    pub(crate) async fn keep(self: Arc<Self>, tls: Tls, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.renamed.notified() => {}
-                () = tokio::time::sleep(Authority::LOOK_EVERY) => {}
-            }
-            let (this, tls) = (Arc::clone(&self), tls.clone());
-            if tokio::task::spawn_blocking(move || this.look(&tls)).await.is_err() {
-                tracing::error!("looking after the certificate failed; it is not renewed any more");
-                return;
-            }
-        }
-    }
-
-    fn look(&self, tls: &Tls) {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match provide(&self.authority, &names) {
-            Ok(provided) if provided.is_new => {
-                tell(&provided);
-                tls.read_again();
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(
-                    %error, cause = cause.unwrap_or_default(),
-                    "the certificate is due and could not be made; the one from before stays in use"
-                );
-            }
-        }
-    }
-}
-
-fn provide(authority: &Authority, names: &[String]) -> Result<Provided, AuthorityError> {
-    let all: Vec<String> = of_this_machine().into_iter().chain(names.iter().cloned()).collect();
-    authority.provide(&all)
-}
-
-fn tell(provided: &Provided) {
-    let end = humantime::format_rfc3339_seconds(provided.validity.end).to_string();
-    if provided.is_new {
-        tracing::info!(
-            names = provided.names.join(" "),
-            end,
-            "a certificate was made by this registry's own authority; a name that is missing goes into http.tls.names"
-        );
-    }
-}
-
-/// What the configuration calls this registry; `None` where no certificate is to be made.
-fn names(config: &Config) -> Option<Vec<String>> {
-    let CertificateSource::Own { names } = &config.http.tls.as_ref()?.source else { return None };
-    let public = config.http.host.as_ref().and_then(|url| url.host());
-    let listening =
-        Some(config.http.addr.host.as_str()).filter(|host| !matches!(*host, "" | "0.0.0.0" | "::"));
-    let doors = config.upstreams.iter().flat_map(|upstream| &upstream.host_names).map(String::as_str);
-    let further = names.iter().map(String::as_str).chain(public).chain(listening).chain(doors);
-    Some(further.map(|name| name.trim_matches(['[', ']']).to_ascii_lowercase()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Environment;
-
-    fn config(more: &str) -> Config {
-        let text =
-            format!("version: 0.1\nstorage: filesystem\nhttp: {{tls: {{auto: true, names: [a.lan]}}{more}}}");
-        Config::from_yaml(&text, "config.yml", &Environment::default()).unwrap().config
-    }
-
-    #[test]
-    fn the_certificate_names_what_the_configuration_calls_the_registry() {
-        assert_eq!(names(&config("")), Some(vec!["a.lan".to_owned()]));
-        let more = ", host: 'https://R.example.com:5000', addr: '[fd00::1]:5000'";
-        assert_eq!(names(&config(more)).unwrap(), ["a.lan", "r.example.com", "fd00::1"]);
-        assert_eq!(names(&config(", addr: '0.0.0.0:5000'")).unwrap(), ["a.lan"]);
     }
 }

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::certificates::TlsWords;
+
 /// A container registry and pull-through cache.
 #[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "larder", version, about, disable_help_subcommand = false)]
@@ -135,18 +137,11 @@ pub(crate) struct Serve {
     /// The directory for images and users of a start without a config file.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(crate) data: Option<PathBuf>,
-    /// Speak TLS with a certificate of Larder's own authority, which clients trust as /setup says (http.tls.auto).
-    #[arg(long, value_enum)]
-    pub(crate) tls: Option<TlsChoice>,
+    #[command(flatten)]
+    pub(crate) tls: TlsWords,
     /// Further arguments, which registry:2 takes and doesn't look at.
     #[arg(hide = true)]
     pub(crate) ignored: Vec<OsString>,
-}
-
-/// Where a certificate comes from that no configuration names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum TlsChoice {
-    Auto,
 }
 
 /// `larder garbage-collect`, with the flags of registry:2 and registry:3. Their flag library takes `--flag=true`, too.

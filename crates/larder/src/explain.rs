@@ -86,12 +86,16 @@ fn failed(mistakes: usize, source: &Source, errors: &mut impl Write) -> Result<E
 fn unusable_files(config: &Config) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(tls) = &config.http.tls
-        // Its own certificate is made at the start.
-        && let CertificateSource::Files { .. } = tls.source
+        // Its own certificate is made at the start; one that is ordered comes when it comes.
+        && !matches!(tls.source, CertificateSource::Own { .. })
         && let Err(error) = Tls::load(certificates::tls_files(tls, config))
     {
         sentences.push(format!("http.tls: {}", with_causes(&error)));
     }
+    sentences.extend(
+        certificates::unusable_files(config)
+            .map(|problem| format!("http.tls.letsencrypt.directoryca: {problem}")),
+    );
     let is_there = |path: &Path| path.try_exists().unwrap_or(true);
     for path in users_files(config).into_iter().filter(|path| is_there(path)) {
         if let Err(error) = Users::open([path]) {

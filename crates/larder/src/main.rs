@@ -41,7 +41,7 @@ mod documents;
 mod mirror;
 
 use clap::Parser;
-use cli::{Command, CommandLine, TlsChoice};
+use cli::{Command, CommandLine};
 use config::{Environment, Source};
 use std::{error::Error, process::ExitCode};
 
@@ -70,12 +70,7 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
                 environment,
                 may_use_system_directory,
             )?;
-            match options.tls {
-                Some(TlsChoice::Auto) => {
-                    serve::serve(source, &environment.with_own_certificate(), &options.ignored)?;
-                }
-                None => serve::serve(source, environment, &options.ignored)?,
-            }
+            serve::serve(source, &options.tls.said_in(environment), &options.ignored)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::User(user) => {

@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::AuditLog;
-use crate::certificates::{self, OwnCertificate};
-use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Storage, Tls};
+use crate::certificates::{self, Certificates};
+use crate::config::{self, Config, Environment, Http, Log, ReadFile, Source, Storage};
 use crate::lines::LineWriter;
 use crate::serve;
 use crate::telemetry::LogHandle;
@@ -54,8 +54,7 @@ impl Told {
 pub(crate) struct Handles {
     pub(crate) registry: Registry,
     pub(crate) app: Arc<App>,
-    pub(crate) tls: Option<larder_server::Tls>,
-    pub(crate) own_certificate: Option<Arc<OwnCertificate>>,
+    pub(crate) certificates: Certificates,
     pub(crate) log: LogHandle,
     pub(crate) access_log: LineWriter,
     pub(crate) notifications: Option<Arc<Notifications>>,
@@ -158,13 +157,8 @@ impl Reloader {
         for key in keep_what_needs_a_restart(&self.told.config, &mut new) {
             tracing::warn!("{key} has changed, and needs a restart to take effect");
         }
-        if let (Some(handle), Some(tls)) = (&self.handles.tls, &new.http.tls)
-            && !handle.reload(certificates::tls_files(tls, &new))
-        {
+        if !self.handles.certificates.take_up(&new) {
             new.http.tls.clone_from(&self.told.config.http.tls);
-        }
-        if let Some(own) = &self.handles.own_certificate {
-            own.name_anew(&new);
         }
         if self.told.config.access != new.access
             && let Err(error) = serve::replace_rules(self.handles.app.gate(), &new)
@@ -218,6 +212,8 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     if own_ports(old) != own_ports(new) {
         kept.push("upstreams[].addr");
     }
+    // A certificate may come from other files, and not from elsewhere.
+    let needs_new_tls = certificates::needs_restart(old, new);
     let Config {
         storage,
         http,
@@ -258,9 +254,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
     keep("http.debug", &old.http.debug, debug, &mut kept);
     keep("http.net", &old.http.unix_socket, unix_socket, &mut kept);
     keep("http.draintimeout", &old.http.drain_timeout, drain_timeout, &mut kept);
-    // A certificate may come from other files, and not from elsewhere.
-    let origin = |tls: &Option<Tls>| tls.as_ref().map(|tls| std::mem::discriminant(&tls.source));
-    if origin(&old.http.tls) != origin(tls) {
+    if needs_new_tls {
         keep("http.tls", &old.http.tls, tls, &mut kept);
     }
     keep("auth", &old.auth, auth, &mut kept);

@@ -11,8 +11,8 @@ use larder_auth::{AuthMode, Clock, ExternalTokens, Gate, Mode, Passwords, Policy
 use larder_core::{Registry, Settings, UploadPurging, VerifySchedule};
 use larder_notify::Notifications;
 use larder_server::{
-    AccessLog, App, Audit, BoundServer, CertificateTroubles, Check, Debug, DebugServer, Health, Metrics,
-    Observers, Options, Subject, Tls,
+    AccessLog, App, Audit, BoundServer, Check, Debug, DebugServer, Health, Metrics, Observers, Options,
+    Subject, Tls,
 };
 use larder_storage::{Disk, LogRotation};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, users_files};
 use crate::audit_log::AuditLog;
-use crate::certificates::{OwnCertificate, tls_files};
+use crate::certificates::Certificates;
 use crate::config::{self, Auth, Config, Environment, HealthCheck, HealthSubject, Loaded, Source};
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
@@ -118,9 +118,8 @@ async fn run(
     registry.set_retention(config.retention.clone());
     let reports = retention::reports(notifications.as_ref(), audit(config, audit_log), config);
     registry.report_retention_to(reports);
-    let own_certificate = OwnCertificate::open(config)?;
-    let tls = config.http.tls.as_ref().map(|tls| Tls::load(tls_files(tls, config))).transpose()?;
-    let server = bind(config, &told.environment, tls.clone()).await?;
+    let certificates = Certificates::open(config)?;
+    let server = bind(config, &told.environment, certificates.tls.clone()).await?;
     let keys = keys::open(config)?;
     let port = server.address().map_or(config.http.addr.port, |address| address.port());
     let gate = token_service::at(gate(config, port)?, config)?.with_keys(Arc::clone(&keys));
@@ -140,17 +139,13 @@ async fn run(
         metrics: metrics.as_ref().map(|(_, metrics)| Arc::clone(metrics)),
         upstreams: Some(remotes.reports()),
         health: Some(Arc::clone(&health)),
-        tls: tls.clone(),
-        certificate_troubles: own_certificate
-            .clone()
-            .map(|own| -> CertificateTroubles { Arc::new(move || own.trouble().into_iter().collect()) }),
-        authority: own_certificate.as_ref().map(|own| own.authority()),
+        tls: certificates.tls.clone(),
+        certificate_troubles: Some(certificates.troubles()),
+        authority: certificates.authority(),
     };
     if let Some((_, metrics)) = &metrics {
         metrics.show_cache(registry.clone(), remotes.reports());
-        if let Some(tls) = &tls {
-            metrics.show_certificate(tls.clone());
-        }
+        certificates.show_in(metrics);
     }
     let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
     let app = Arc::new(app.observed_by(observers.clone()));
@@ -180,12 +175,7 @@ async fn run(
     if let Some(server) = debug_server {
         tokio::spawn(server.serve(Debug { health, metrics }, stop.clone()));
     }
-    if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.follow(stop.clone()));
-    }
-    if let (Some(own), Some(tls)) = (own_certificate.clone(), tls.clone()) {
-        tokio::spawn(own.keep(tls, stop.clone()));
-    }
+    certificates.keep(config, &stop).await?;
     // Cancelled when the last request has been answered: until then there may be events to take in.
     let all_answered = CancellationToken::new();
     let uses = tokio::spawn(keys::keep_last_uses(keys, keys::uses_path(config), all_answered.clone()));
@@ -193,15 +183,14 @@ async fn run(
     tokio::spawn(stop_on_signal(stop.clone(), [access_log.clone(), log.writer().clone()]));
     let drain = config.http.drain_timeout;
     let mut own_ports = JoinSet::new();
-    for server in upstreams::bind(config, tls.as_ref()).await? {
+    for server in upstreams::bind(config, certificates.tls.as_ref()).await? {
         own_ports.spawn(server.serve(Arc::clone(&app), stop.clone(), drain));
     }
     let registry_at_end = registry.clone();
     let handles = Handles {
         registry,
         app: Arc::clone(&app),
-        tls,
-        own_certificate,
+        certificates,
         log: log.clone(),
         access_log: access_log.clone(),
         notifications,

@@ -1,17 +1,23 @@
-//! When the certificate ends, for the same page.
+//! When the certificate ends, and how its orders went, for the same page.
 
 use std::fmt::{self, Error};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use larder_certificates::Acme;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::tls::Tls;
 
 /// The certificate that is shown.
 #[derive(Clone)]
-pub(crate) struct CertificateNumbers(pub(crate) Tls);
+pub(crate) struct CertificateNumbers {
+    pub(crate) tls: Tls,
+    /// Who orders it, if an authority signs it on order.
+    pub(crate) orders: Option<Arc<Acme>>,
+}
 
 impl fmt::Debug for CertificateNumbers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +27,18 @@ impl fmt::Debug for CertificateNumbers {
 
 impl Collector for CertificateNumbers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Some(shown) = self.0.shown() else { return Ok(()) };
+        if let Some(orders) = &self.orders {
+            let numbers = orders.numbers();
+            let help = "Orders of a certificate by ACME, by what came of them";
+            let mut family =
+                encoder.encode_descriptor("larder_certificate_orders", help, None, MetricType::Counter)?;
+            for (outcome, count) in [("issued", numbers.issued), ("failed", numbers.failed)] {
+                family
+                    .encode_family(&[("outcome", outcome)])?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let Some(shown) = self.tls.shown() else { return Ok(()) };
         let seconds = |time: SystemTime| {
             let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
             i64::try_from(seconds).unwrap_or(i64::MAX)

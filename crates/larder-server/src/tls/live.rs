@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use larder_auth::FileStamp;
-use larder_certificates::{Certificate, Nearness};
+use larder_certificates::{Certificate, Challenges, Nearness};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{ServerConfig, ServerConnection};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{CertificateName, TlsError, TlsFiles};
+use super::{CLIENT_AUTHORITY, CertificateName, TlsError, TlsFiles};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -30,12 +31,17 @@ pub struct Tls {
 struct Inner {
     set_up: RwLock<SetUp>,
     watched: Mutex<Watched>,
+    /// Told whenever there is another set-up.
+    taken_up: Notify,
+    /// What an authority may ask, where the certificate comes from one.
+    challenges: Option<Challenges>,
 }
 
 /// What a connection is given: both from one reading of the configuration.
 #[derive(Clone)]
 pub(crate) struct SetUp {
-    config: Arc<ServerConfig>,
+    /// None before the first certificate of a keeper that gets it while the server runs.
+    config: Option<Arc<ServerConfig>>,
     /// What there is to know of the certificate.
     pub(super) shown: Option<Arc<Certificate>>,
     known_by: Option<CertificateName>,
@@ -57,11 +63,16 @@ type Stamps = Vec<Option<FileStamp>>;
 impl Tls {
     /// Reads the files for the first time.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+        Tls::load_proving(files, None)
+    }
+
+    /// The same, where an authority asks for proof by these challenges; then there need not be a certificate yet.
+    pub fn load_proving(files: TlsFiles, challenges: Option<Challenges>) -> Result<Tls, TlsError> {
         let stamps = stamps(&files);
         let set_up = RwLock::new(SetUp::load(&files)?);
         let noticed = Nearness::Far;
         let watched = Mutex::new(Watched { files, noticed, judged: stamps.clone(), seen: stamps });
-        let tls = Tls { inner: Arc::new(Inner { set_up, watched }) };
+        let tls = Tls { inner: Arc::new(Inner { set_up, watched, taken_up: Notify::new(), challenges }) };
         tls.notice(&mut tls.watched(), SystemTime::now());
         Ok(tls)
     }
@@ -118,12 +129,43 @@ impl Tls {
         self.inner.set_up.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn challenges(&self) -> Option<&Challenges> {
+        self.inner.challenges.as_ref()
+    }
+
+    /// Waits until there is a certificate.
+    pub(super) async fn with_certificate(&self) -> SetUp {
+        loop {
+            let taken_up = self.inner.taken_up.notified();
+            let mut taken_up = std::pin::pin!(taken_up);
+            // Before the look, so that nothing is missed between the two.
+            taken_up.as_mut().enable();
+            let set_up = self.set_up();
+            if set_up.config.is_some() {
+                return set_up;
+            }
+            taken_up.await;
+        }
+    }
+
     fn take_up(&self, watched: &mut Watched, found: Stamps) -> bool {
         watched.judged.clone_from(&found);
         watched.seen = found;
         match SetUp::load(&watched.files) {
+            // Whoever has moved the file away doesn't end what is in use.
+            Ok(set_up) if set_up.config.is_none() => {
+                let is_nothing_lost = self.set_up().config.is_none();
+                if !is_nothing_lost {
+                    tracing::warn!(
+                        certificate = %watched.files.certificate.display(),
+                        "the TLS certificate is gone or damaged; the one from before stays in use until there is another one"
+                    );
+                }
+                is_nothing_lost
+            }
             Ok(set_up) => {
                 *self.inner.set_up.write().unwrap_or_else(PoisonError::into_inner) = set_up;
+                self.inner.taken_up.notify_waiters();
                 watched.noticed = Nearness::Far;
                 tracing::info!(
                     certificate = %watched.files.certificate.display(), "the TLS certificate was read again"
@@ -151,11 +193,22 @@ impl SetUp {
         let known_by = files.clients.as_ref().and_then(|clients| clients.known_by);
         let shown = CertificateDer::from_pem_file(&files.certificate).ok();
         let shown = shown.and_then(|der| Certificate::of_der(&der)).map(Arc::new);
-        Ok(SetUp { config: files.load()?, shown, known_by })
+        let config = match files.load() {
+            Ok(config) => Some(config),
+            // It is on its way, or will be got anew.
+            Err(TlsError::File { what, .. }) if files.is_made_later() && what != CLIENT_AUTHORITY => None,
+            Err(TlsError::Pair { .. }) if files.is_made_later() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(SetUp { shown: shown.filter(|_| config.is_some()), config, known_by })
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+    pub(super) fn config(&self) -> Option<Arc<ServerConfig>> {
+        self.config.clone()
+    }
+
+    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.config.clone().map(TlsAcceptor::from)
     }
 
     /// Whom the client's certificate names, if it has shown one and is to be known by it.

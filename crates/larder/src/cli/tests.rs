@@ -1,4 +1,5 @@
 use super::*;
+use crate::certificates::TlsChoice;
 use clap::{CommandFactory, error::ErrorKind};
 
 fn words(line: &str) -> Vec<OsString> {
@@ -65,11 +66,16 @@ fn lines_and_what_they_mean() {
         let (config, ignored) = (Some("a.yml".into()), words(ignored));
         Command::GarbageCollect(GarbageCollect { config, dry_run, delete_untagged, quiet, ignored })
     };
+    let tls = |choice, hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Command::Serve(Serve { tls: TlsWords { tls: Some(choice), hosts }, ..Serve::default() })
+    };
     for (line, expected) in [
         ("larder", serve(None, None)),
         ("larder a.yml", serve(Some("a.yml"), None)),
         ("larder serve --data /d", serve(None, Some("/d"))),
-        ("larder serve --tls auto", Command::Serve(Serve { tls: Some(TlsChoice::Auto), ..Serve::default() })),
+        ("larder serve --tls auto", tls(TlsChoice::Auto, &[])),
+        ("larder serve --tls acme --host a.b --host c.d", tls(TlsChoice::Acme, &["a.b", "c.d"])),
         ("larder healthcheck", Command::Healthcheck { url: None }),
         ("larder healthcheck http://x", Command::Healthcheck { url: Some("http://x".to_owned()) }),
         (

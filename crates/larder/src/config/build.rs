@@ -22,6 +22,7 @@ use std::{path::Path, time::Duration};
 mod audit;
 mod cache;
 mod health;
+mod letsencrypt;
 mod retention;
 mod serving;
 mod tls;

@@ -88,6 +88,11 @@ fn file_around(path: &str) -> Value {
         },
     });
     match path.split('.').take(2).collect::<Vec<_>>().join(".").as_str() {
+        "http.tls" if path.starts_with("http.tls.letsencrypt.") => {
+            file["http"]["tls"] =
+                json!({ "letsencrypt": { "hosts": ["r.example.com"], "email": "r@example.com" } });
+        }
+        "http.tls" if path == "http.tls.letsencrypt" => file["http"]["tls"] = json!({}),
         "http.net" => file["http"]["addr"] = json!("/run/registry.sock"),
         "auth.none" | "auth.silly" => file["auth"] = json!({}),
         "auth.token" => {

@@ -66,6 +66,15 @@ impl Environment {
         more
     }
 
+    /// The same, and a certificate for these names is ordered: what `--tls acme` means.
+    pub(crate) fn with_ordered_certificate(&self, hosts: &[String]) -> Self {
+        let mut more = self.clone();
+        let hosts: Vec<String> = hosts.iter().map(|host| format!("{host:?}")).collect();
+        let key = "REGISTRY_HTTP_TLS_LETSENCRYPT_HOSTS".to_owned();
+        more.variables.insert(key, format!("[{}]", hosts.join(", ")));
+        more
+    }
+
     /// The variables that may set a key, with their values; a value that isn't text is a mistake.
     pub(super) fn overrides(&self) -> impl Iterator<Item = (&str, Result<&str, Mistake>)> {
         let texts = self.variables.iter().map(|(name, value)| (name.as_str(), Ok(value.as_str())));

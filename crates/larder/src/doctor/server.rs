@@ -36,6 +36,7 @@ pub(super) struct Place<'a> {
 pub(super) async fn examine(place: &Place<'_>, journal: &mut Journal<'_>) -> Result<(), Box<dyn Error>> {
     let source = Source::choose(place.config, place.data, place.environment, place.may_use_system_directory)?;
     let Some(config) = configuration::check(journal, &source, place.environment) else { return Ok(()) };
+    configuration::hosts(journal, &config).await;
     let root = std::path::absolute(&config.storage.root_directory)?;
     storage(journal, root.clone()).await?;
     clock(journal, &config, SystemTime::now).await;

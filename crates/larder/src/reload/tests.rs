@@ -32,8 +32,7 @@ fn start(directory: &Path, text: &str) -> Reloader {
         Handles {
             registry,
             app,
-            tls: None,
-            own_certificate: None,
+            certificates: crate::certificates::Certificates::default(),
             log,
             access_log,
             notifications: None,

@@ -61,7 +61,7 @@ fn the_end_is_a_metric() {
     let metrics = Arc::new(Metrics::new("0"));
     assert!(!metrics.text().unwrap().contains("larder_certificate"));
     let end = tls.shown().unwrap().validity.end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    metrics.show_certificate(tls);
+    metrics.show_certificate(tls, None);
     let text = metrics.text().unwrap();
     assert!(text.contains(&format!("\nlarder_certificate_not_after_timestamp_seconds {end}\n")), "{text}");
 }

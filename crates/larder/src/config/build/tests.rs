@@ -254,6 +254,7 @@ fn every_key_that_works_changes_the_configuration() {
             .chain(super::token_service::tests::ROWS)
             .chain(super::serving::tests::ROWS)
             .chain(super::tls::tests::ROWS)
+            .chain(super::letsencrypt::tests::ROWS)
     };
     for (key, without, with) in rows() {
         assert_ne!(config(without), config(with), "{key} changes nothing");

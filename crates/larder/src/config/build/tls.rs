@@ -11,17 +11,15 @@ impl Reader<'_> {
     pub(super) fn tls(&mut self) -> Option<Tls> {
         let client_cas: Vec<PathBuf> =
             self.texts("http.tls.clientcas").into_iter().map(PathBuf::from).collect();
-        let own = self.own_certificate();
-        let source = match (self.certificate_files()?, own) {
-            (Some(files), None) => files,
-            (None, Some(own)) => own,
+        let (own, ordered) = (self.own_certificate(), self.ordered_certificate());
+        let mut sources = [self.certificate_files()?, own, ordered?].into_iter().flatten();
+        let source = match (sources.next(), sources.next()) {
+            (Some(source), None) => source,
             (Some(_), Some(_)) => {
-                let problem =
-                    "can't be true where http.tls.certificate names another one: leave one of them out";
-                self.invalid("http.tls.auto", &self.section_origin("http.tls.auto"), problem);
+                self.too_many_certificates();
                 return None;
             }
-            (None, None) => {
+            (None, _) => {
                 if !client_cas.is_empty() {
                     let why = "clients can show certificates only where there is TLS";
                     let origin = self.section_origin("http.tls.clientcas");
@@ -82,6 +80,21 @@ impl Reader<'_> {
             self.report.warn(&self.section_origin(NAMES), sentence);
         }
         is_asked_for.then_some(CertificateSource::Own { names })
+    }
+
+    /// registry:3 refuses two, too; registry:2 takes the first.
+    fn too_many_certificates(&mut self) {
+        let has_files = self.text("http.tls.certificate").is_some();
+        let (key, other) = match (has_files, self.boolean("http.tls.auto", false)) {
+            (true, true) => ("http.tls.auto", "http.tls.certificate names another one"),
+            (true, false) => ("http.tls.letsencrypt", "http.tls.certificate names another one"),
+            (false, _) => ("http.tls.letsencrypt", "http.tls.auto makes another one"),
+        };
+        let problem = match key {
+            "http.tls.auto" => format!("can't be true where {other}: leave one of them out"),
+            _ => format!("can't order a certificate where {other}: leave one of them out"),
+        };
+        self.invalid(key, &self.section_origin(key), problem);
     }
 
     fn client_auth(&mut self, without_authorities: bool) -> ClientAuth {

@@ -132,7 +132,6 @@ fn statuses_are_told_once_and_only_for_what_is_set() {
         ("storage: {swift: {anything: [goes]}}", vec!["\"storage.swift\" is not supported yet:"]),
         ("auth: {silly: {realm: r}}", vec!["\"auth.silly\" is not supported yet:"]),
         ("auth: {silly: }", vec!["\"auth.silly\" is not supported yet:"]),
-        ("http: {tls: {letsencrypt: {email: a}}}", vec!["\"http.tls.letsencrypt\" is not supported yet:"]),
     ] {
         let lines = said(text);
         assert_eq!(lines.len(), expected.len(), "{text}: {lines:?}");

@@ -1,5 +1,7 @@
 //! What the server is told, and who its users are.
 
+use std::collections::BTreeSet;
+
 use larder_auth::Users;
 use larder_doctor::{Journal, Row, Stage};
 
@@ -40,6 +42,34 @@ pub(super) fn check(journal: &mut Journal<'_>, source: &Source, environment: &En
     }
     users(journal, &loaded.config);
     Some(loaded.config)
+}
+
+/// Whether the names that a certificate is ordered for lead anywhere. Where to, from the authority's side, nobody can see from here.
+pub(super) async fn hosts(journal: &mut Journal<'_>, config: &Config) {
+    let Some(ordered) = crate::certificates::wanted(config) else { return };
+    let port = if ordered.addr.is_some() { 80 } else { 443 };
+    for host in &ordered.hosts {
+        match tokio::net::lookup_host((host.as_str(), port)).await {
+            Ok(found) => {
+                let found: BTreeSet<String> = found.map(|address| address.ip().to_string()).collect();
+                let found: Vec<String> = found.into_iter().collect();
+                journal.good(
+                    Stage::Configuration,
+                    format!(
+                        "{host} is {}, where the certificate authority asks at port {port}",
+                        found.join(" and ")
+                    ),
+                );
+            }
+            Err(error) => journal.find(warning(
+                Stage::Configuration,
+                Row::NameUnknown,
+                format!("{host} has no address here: {error}"),
+                "a certificate is ordered for it, and the authority looks it up, too",
+                format!("publish an A or AAAA record of {host} that leads to this machine; then: dig +short {host}"),
+            )),
+        }
+    }
 }
 
 fn users(journal: &mut Journal<'_>, config: &Config) {

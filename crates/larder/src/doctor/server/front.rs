@@ -77,7 +77,11 @@ pub(super) fn told(journal: &mut Journal<'_>, answer: &Value) {
             row: Row::RefusedLately,
             severity: Severity::Warning,
             stage: STAGE,
-            seen: format!("{} until {}{times}", text(problem, "client"), text(problem, "last")),
+            seen: match text(problem, "client") {
+                // What stands until somebody mends it.
+                "" => format!("this registry itself, since {}", text(problem, "first")),
+                client => format!("{client} until {}{times}", text(problem, "last")),
+            },
             cause: text(problem, "reason").to_owned(),
             hop: Hop::Named(text(problem, "hop").to_owned()),
             fix: text(problem, "fix").to_owned(),

@@ -3,7 +3,7 @@
 use super::super::{
     Key,
     Kind::*,
-    Status::{self, Ignored, NotYet, Unneeded, Works},
+    Status::{self, Ignored, Unneeded, Works},
 };
 use super::{key, own};
 
@@ -20,9 +20,6 @@ const NO_SECRET: Status = Unneeded("Larder signs nothing with it.");
 const NO_RELATIVE_URLS: Status =
     Unneeded("Larder's Location headers are always relative, which every client accepts.");
 const NO_H2C: Status = Ignored("Whether HTTP/2 is spoken without TLS doesn't depend on this key.");
-const NO_ACME: Status = NotYet(
-    "Larder can't obtain certificates, and without one it would serve plain HTTP; use certificate and key.",
-);
 /// `Network::private()` of larder-server.
 const PRIVATE: &str = "[127.0.0.0/8, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, \"::1/128\", fc00::/7, fe80::/10]";
 
@@ -57,11 +54,14 @@ pub(super) const KEYS: &[Key] = &[
     own("http.tls.clientname", Words(CLIENT_NAME), "none", "By what of his certificate a client is known who shows one and no other credentials: `cn` (the subject's common name), `dns`, `email` or `uri` (a subject alternative name). Rules name him as `certificate:NAME`."),
     key("http.tls.minimumtls", Words(&["tls1.0", "tls1.1", "tls1.2", "tls1.3"]), Works, "tls1.2", "The oldest version that is spoken; never one before 1.2."),
     key("http.tls.ciphersuites", Texts, Works, "", "The cipher suites of TLS 1.2 by Go's names; all that are held safe when left out."),
-    key("http.tls.letsencrypt", Section, NO_ACME, "", "A certificate from Let's Encrypt."),
-    key("http.tls.letsencrypt.cachefile", Text, NO_ACME, "", "Where it is kept."),
-    key("http.tls.letsencrypt.email", Text, NO_ACME, "", "Who is told when something is wrong with it."),
-    key("http.tls.letsencrypt.hosts", Texts, NO_ACME, "", "The hosts that it is for."),
-    key("http.tls.letsencrypt.directoryurl", Text, NO_ACME, "", "The address of another authority."),
+    key("http.tls.letsencrypt", Section, Works, "", "A certificate that is ordered by ACME from Let's Encrypt or another authority, kept and renewed. Naming it agrees to its terms."),
+    key("http.tls.letsencrypt.cachefile", Text, Works, "", "Where account and certificate are kept; below `larder/acme` in the data directory when left out. In a directory they get one of their own, `larder`; beside a file, such as registry:2's, one with its name and `.larder`."),
+    key("http.tls.letsencrypt.email", Text, Works, "", "Whom the authority writes to when something is wrong."),
+    key("http.tls.letsencrypt.hosts", Texts, Works, "", "Required. The names that the certificate is for, without `*`. The authority must reach this registry by each of them."),
+    key("http.tls.letsencrypt.directoryurl", Text, Works, "https://acme-v02.api.letsencrypt.org/directory", "The `https` address of the authority's directory."),
+    own("http.tls.letsencrypt.directoryca", Text, "", "A PEM file with the authorities that vouch for that address, beside the system's: for a private one."),
+    own("http.tls.letsencrypt.addr", Text, "", "Where the authority's questions are answered by plain HTTP (HTTP-01), `host:port`; it asks at port 80 of each host. When left out, it asks at port 443 (TLS-ALPN-01), which must lead to `http.addr`."),
+    own("http.tls.letsencrypt.retry", Duration, "5m", "The pause after an order has failed; doubled with each further failure, up to six hours. An authority that names a longer one gets it."),
 ];
 
 #[rustfmt::skip]
