@@ -25,6 +25,7 @@ mod intake;
 mod lists;
 mod manifests;
 mod pace;
+mod passing;
 mod patience;
 mod remembered;
 mod stock;

@@ -191,6 +191,15 @@ impl RegistryError {
         }
     }
 
+    /// Whether nothing can be kept for now, though all else goes on: the disk is full, or there is maintenance.
+    pub(crate) fn keeps_from_writing(&self) -> bool {
+        match self {
+            RegistryError::Maintenance { .. } => true,
+            RegistryError::Shared(error) => error.keeps_from_writing(),
+            other => other.shortage().is_some(),
+        }
+    }
+
     /// Whether it is an upstream that is to blame.
     pub fn is_upstream(&self) -> bool {
         match self {

@@ -169,9 +169,9 @@ impl Body {
         Ok(match self.parts.front() {
             Some(Part::File { file, range }) => Some((Arc::clone(file), *range)),
             Some(Part::Growing { growing, range }) => {
-                let end = growing.readable()?.min(range.end);
-                (end > range.start)
-                    .then(|| (Arc::clone(growing.file()), ByteRange { start: range.start, end }))
+                let at_hand = growing.at_hand()?.map(|(file, end)| (file, end.min(range.end)));
+                let at_hand = at_hand.filter(|(_, end)| *end > range.start);
+                at_hand.map(|(file, end)| (Arc::clone(file), ByteRange { start: range.start, end }))
             }
             Some(Part::Memory(_) | Part::Elsewhere) | None => None,
         })

@@ -246,6 +246,9 @@ impl Inner {
     /// of it together would not be enough.
     pub(super) fn evict_for(&self, coming: u64) -> Result<(), RegistryError> {
         let (limits, stop) = (self.cache_limits(), AtomicBool::new(false));
+        if let Err(error) = self.remove_unlinked(&[], &mut Collected::default()) {
+            log("content without a link could not be removed to make room", &error);
+        }
         if self.disk.free()?.saturating_add(self.stock(&stop)?.bytes()) < coming {
             return Ok(());
         }
@@ -338,21 +341,16 @@ impl Inner {
         };
         let mut done = Collected::default();
         let released = self.release(repository, &doomed, &blobs, Run::default(), &mut done)?;
-        // A change that failed meanwhile, as on a full disk, makes every reference doubtful: then they are compared again, as
-        // content without a link would stay until it is swept.
-        for digest in released.blobs.iter().chain(released.manifests.iter().rev()) {
-            let unknown = done.unknown;
-            self.remove_content(digest, &mut done)?;
-            if done.unknown > unknown && self.meta.know_every_reference(&AtomicBool::new(false))? {
-                done.unknown = unknown;
-                self.remove_content(digest, &mut done)?;
-            }
-        }
-        let all: Vec<Digest> = released.blobs.into_iter().chain(released.manifests).collect();
-        if all.is_empty() {
+        if released.blobs.is_empty() && released.manifests.is_empty() {
             return Ok(None);
         }
-        if let Err(error) = self.meta.forget_accesses(repository, &all) {
+        let manifests: Vec<Digest> = released.manifests.into_iter().rev().collect();
+        let gone: Vec<Digest> = released.blobs.into_iter().chain(manifests).collect();
+        // What a manifest named and had no link here, as on a full disk, goes too: nothing else would tell of it.
+        let contents = copied.contents.iter().filter(|digest| !gone.contains(digest));
+        let contents: Vec<Digest> = contents.chain(&gone).copied().collect();
+        self.remove_unlinked(&contents, &mut done)?;
+        if let Err(error) = self.meta.forget_accesses(repository, &gone) {
             // Rows of what is gone: nobody asks for them.
             log("when what was evicted was last asked for could not be forgotten", &error.into());
         }

@@ -293,7 +293,7 @@ impl Filling {
 }
 
 /// Whether the same question may get an answer a moment later.
-fn is_worth_another_try(error: &UpstreamError) -> bool {
+pub(super) fn is_worth_another_try(error: &UpstreamError) -> bool {
     match error.failure {
         UpstreamFailure::Unreachable | UpstreamFailure::TimedOut | UpstreamFailure::Cut => true,
         UpstreamFailure::Failed { status } => status >= 500,

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::fill::{Fill, Filling, Stage};
-use super::growing::Growing;
+use super::growing::{Growing, Way};
 use crate::error::RegistryError;
 use crate::pull::{Blob, BlobContent};
 use crate::registry::{Inner, Registry};
@@ -74,7 +74,7 @@ impl Drop for Listed {
 }
 
 impl Registry {
-    /// A blob that this repository lacks, from its upstream: as it arrives.
+    /// A blob that this repository lacks, from its upstream: as it arrives. What can't be kept is passed on.
     pub(crate) async fn fetch_blob(
         &self,
         source: &UpstreamRepository,
@@ -83,10 +83,18 @@ impl Registry {
     ) -> Result<Option<Blob>, RegistryError> {
         let deadline = Instant::now() + source.settings.miss_budget;
         for _ in 0..LOOKS {
-            let Some(fill) = self.join_fill(source, repository, digest, deadline).await? else {
-                return Ok(None);
+            let first_word = match self.join_fill(source, repository, digest, deadline).await {
+                Ok(Some(fill)) => self.first_word(source, &fill, digest, deadline).await,
+                Ok(None) => return Ok(None),
+                Err(error) => Err(error),
             };
-            match self.first_word(source, &fill, digest, deadline).await? {
+            let first_word = match first_word {
+                Err(why) if why.keeps_from_writing() => {
+                    return self.pass_on(source, repository, digest, why, deadline).await;
+                }
+                first_word => first_word?,
+            };
+            match first_word {
                 FirstWord::Growing(growing) => {
                     return Ok(Some(Blob { digest: *digest, content: BlobContent::Growing(growing) }));
                 }
@@ -241,7 +249,7 @@ impl Registry {
         size: u64,
     ) -> Arc<Growing> {
         let (fill, source, digest) = (Arc::clone(fill), source.clone(), *digest);
-        Arc::new(Growing { file, size, stages, fill, source, digest })
+        Arc::new(Growing { way: Way::Kept { file, stages, fill }, size, source, digest })
     }
 
     /// A missing blob's length, without fetching it. `Some(None)`: the upstream holds it and doesn't say how long it is.

@@ -10,6 +10,7 @@ use larder_oci::{ByteRange, Digest};
 use tokio::sync::watch;
 
 use super::fill::{Fill, Stage};
+use super::passing::Passing;
 use crate::upstreams::UpstreamRepository;
 
 /// A stretch that begins so far behind what has arrived is fetched on its own, if it is small: its reader looks at
@@ -25,12 +26,18 @@ const LONGEST_ASIDE: u64 = 1 << 20;
 /// has can rely on them as on any other blob's. What arrives wrong ends in an error instead, and the reader's
 /// connection must be cut.
 pub struct Growing {
-    pub(super) file: Arc<File>,
+    pub(super) way: Way,
     pub(super) size: u64,
-    pub(super) stages: watch::Receiver<Stage>,
-    pub(super) fill: Arc<Fill>,
     pub(super) source: UpstreamRepository,
     pub(super) digest: Digest,
+}
+
+/// How its bytes come.
+pub(super) enum Way {
+    /// By the file that a fill writes.
+    Kept { file: Arc<File>, stages: watch::Receiver<Stage>, fill: Arc<Fill> },
+    /// Straight from the upstream.
+    Passed(Box<Passing>),
 }
 
 /// The next bytes of a stretch.
@@ -51,14 +58,12 @@ impl Growing {
         self.size
     }
 
-    /// The file that grows. Only what [`readable`](Growing::readable) says may be read from it.
-    pub fn file(&self) -> &Arc<File> {
-        &self.file
-    }
-
-    /// Up to which offset the file may be read now.
-    pub fn readable(&self) -> io::Result<u64> {
-        readable(&self.stages.borrow(), self.size)
+    /// The file that grows and up to which offset it may be read now; `None` where there is none.
+    pub fn at_hand(&self) -> io::Result<Option<(&Arc<File>, u64)>> {
+        match &self.way {
+            Way::Kept { file, stages, .. } => Ok(Some((file, readable(&stages.borrow(), self.size)?))),
+            Way::Passed(_) => Ok(None),
+        }
     }
 
     /// Waits until bytes of this stretch, from its start on, can be had.
@@ -71,13 +76,17 @@ impl Growing {
     }
 
     async fn wait_for(&self, range: ByteRange) -> io::Result<Arrived> {
-        let mut stages = self.stages.clone();
+        let (stages, fill) = match &self.way {
+            Way::Kept { stages, fill, .. } => (stages, fill),
+            Way::Passed(passing) => return passing.next(self, range).await.map(Arrived::Bytes),
+        };
+        let mut stages = stages.clone();
         let readable_now = readable(&stages.borrow_and_update(), self.size)?;
         if readable_now <= range.start
             && range.start - readable_now >= FAR_AHEAD
             && range.length() <= LONGEST_ASIDE
         {
-            return self.fetch_aside(range).await.map(Arrived::Bytes);
+            return self.fetch_aside(fill, range).await.map(Arrived::Bytes);
         }
         loop {
             let readable = readable(&stages.borrow_and_update(), self.size)?;
@@ -90,7 +99,7 @@ impl Growing {
 
     /// Asks the upstream for this stretch alone. Nothing can tell whether its bytes are right, as with any part of a
     /// blob; they are not kept.
-    async fn fetch_aside(&self, range: ByteRange) -> io::Result<Bytes> {
+    async fn fetch_aside(&self, fill: &Fill, range: ByteRange) -> io::Result<Bytes> {
         let UpstreamRepository { upstream, repository, .. } = &self.source;
         let stream = upstream.blob(repository, &self.digest, range.start).await.map_err(io::Error::other)?;
         let Some(mut stream) = stream else {
@@ -108,7 +117,7 @@ impl Growing {
             }
         }
         bytes.truncate(wanted);
-        self.fill.counters.fetched(bytes.len() as u64);
+        fill.counters.fetched(bytes.len() as u64);
         Ok(bytes.freeze())
     }
 }

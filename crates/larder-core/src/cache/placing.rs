@@ -65,12 +65,15 @@ impl Filling {
         let fill = Arc::clone(&self.fill);
         self.registry
             .blocking(move |inner| {
+                // Held until it has its link: nothing else says that it is needed.
+                let hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
                 let placed = inner.place_arrived(&fill, &digest, Some(staged));
                 let Some(_) = placed.as_ref().err().and_then(RegistryError::shortage) else { return placed };
                 // It needs little beside itself: other copies make room for that.
-                inner.evict_for(0)?;
-                let placed = inner.place_arrived(&fill, &digest, None);
-                if placed.as_ref().is_err_and(|error| error.shortage().is_some()) {
+                let made = inner.evict_for(0);
+                let placed = made.and_then(|()| inner.place_arrived(&fill, &digest, None));
+                drop(hold);
+                if placed.is_err() {
                     inner.blobs.forget_arriving(&digest)?;
                     inner.take_back(&digest);
                 }
@@ -82,14 +85,14 @@ impl Filling {
 }
 
 impl Inner {
-    /// Publishes what has arrived, which is `staged` or lies where it arrived or in the store already, and links it.
+    /// Publishes what has arrived, which is `staged` or lies where it arrived or in the store already, and links it. Hold
+    /// the content meanwhile.
     fn place_arrived(
         &self,
         fill: &Fill,
         digest: &Digest,
         staged: Option<Staged>,
     ) -> Result<(), RegistryError> {
-        let _hold = self.collector.fence.hold(vec![Thing::Content(*digest)]);
         let content = match (staged, self.blobs.find(digest)?) {
             (Some(staged), _) => self.blobs.publish(staged, digest)?,
             (None, Some(content)) => content,

@@ -13,6 +13,7 @@
 //! manifest that can't be read lets go of nothing.
 
 mod fence;
+mod leftovers;
 mod plan;
 mod removals;
 mod rewind;
@@ -78,6 +79,7 @@ pub struct HistoryEntry {
 pub(crate) struct Collector {
     pub(crate) fence: Fence,
     pub(crate) removals: Removals,
+    leftovers: leftovers::Leftovers,
     /// One run at a time.
     running: Arc<tokio::sync::Mutex<()>>,
     so_far: Mutex<Collected>,
@@ -117,6 +119,7 @@ impl Collector {
         Ok(Collector {
             fence: Fence::new(settings.grace),
             removals: Removals::open(disk)?,
+            leftovers: leftovers::Leftovers::default(),
             running: Arc::default(),
             so_far: Mutex::default(),
             freed: Mutex::default(),

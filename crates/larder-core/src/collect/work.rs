@@ -67,6 +67,21 @@ enum Fate {
     Unknown,
 }
 
+impl Fate {
+    fn count(&self, digest: &Digest, done: &mut Collected) {
+        match self {
+            Fate::Gone(bytes) => {
+                tracing::debug!(%digest, bytes, "content that nothing refers to was removed");
+                done.contents += 1;
+                done.bytes += bytes;
+            }
+            Fate::Needed => {}
+            Fate::Held => done.promised += 1,
+            Fate::Unknown => done.unknown += 1,
+        }
+    }
+}
+
 impl Inner {
     /// Looks at the deletions whose grace time is over.
     pub(crate) fn collect_due(&self, run: Run, stop: &AtomicBool) -> Result<Collected, RegistryError> {
@@ -189,16 +204,7 @@ impl Inner {
 
     /// Removes content that nothing refers to, in whatever repository.
     pub(crate) fn remove_content(&self, digest: &Digest, done: &mut Collected) -> Result<(), RegistryError> {
-        match self.try_to_remove_content(digest)? {
-            Fate::Gone(bytes) => {
-                tracing::debug!(%digest, bytes, "content that nothing refers to was removed");
-                done.contents += 1;
-                done.bytes += bytes;
-            }
-            Fate::Needed => {}
-            Fate::Held => done.promised += 1,
-            Fate::Unknown => done.unknown += 1,
-        }
+        self.try_to_remove_content(digest)?.count(digest, done);
         Ok(())
     }
 
@@ -206,9 +212,34 @@ impl Inner {
     /// would hold the room that is missing until it is swept.
     pub(crate) fn take_back(&self, digest: &Digest) {
         let mut done = Collected::default();
-        if let Err(error) = self.remove_content(digest, &mut done) {
-            tracing::warn!(%digest, %error, "content without a link stays until it is swept");
+        if let Err(error) = self.remove_unlinked(&[*digest], &mut done) {
+            tracing::warn!(%digest, %error, "content without a link stays for now");
         }
+    }
+
+    /// Removes content whose links are gone, and what was left of such content before. What can't go in this moment is
+    /// left over for the next time.
+    pub(crate) fn remove_unlinked(
+        &self,
+        digests: &[Digest],
+        done: &mut Collected,
+    ) -> Result<(), RegistryError> {
+        let leftovers = &self.collector.leftovers;
+        leftovers.add(digests);
+        for digest in leftovers.all() {
+            // A change that failed, as on a full disk, makes every reference doubtful: then they are compared again.
+            let fate = match self.try_to_remove_content(&digest)? {
+                Fate::Unknown if self.meta.know_every_reference(&AtomicBool::new(false))? => {
+                    self.try_to_remove_content(&digest)?
+                }
+                fate => fate,
+            };
+            if matches!(fate, Fate::Gone(_) | Fate::Needed) {
+                leftovers.remove(&digest);
+            }
+            fate.count(&digest, done);
+        }
+        Ok(())
     }
 
     fn try_to_remove_content(&self, digest: &Digest) -> Result<Fate, RegistryError> {

@@ -24,6 +24,8 @@ mod matrix;
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
+mod passing;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod retaining;

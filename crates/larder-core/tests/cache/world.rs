@@ -234,7 +234,9 @@ pub(crate) async fn read_growing(growing: &Arc<Growing>, mut range: ByteRange) -
             Arrived::Until(end) => {
                 assert!(end > range.start && end <= range.end);
                 let mut bytes = vec![0; usize::try_from(end - range.start).unwrap()];
-                growing.file().read_exact_at(&mut bytes, range.start)?;
+                let (file, readable) = growing.at_hand()?.unwrap();
+                assert!(readable >= end);
+                file.read_exact_at(&mut bytes, range.start)?;
                 all.extend(bytes);
                 range.start = end;
             }
