@@ -3,6 +3,7 @@
 
 mod faults;
 mod servers;
+mod mirrors;
 mod files;
 mod builders;
 
@@ -41,6 +42,9 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     }
     if is_meant("proxies") {
         files::proxies(&mut report, &ring, &authority)?;
+    }
+    if is_meant("mirrors") {
+        mirrors::cases(&mut report, &ring, &authority);
     }
     if is_meant("clients") {
         files::clients(&mut report, &ring, &authority);

@@ -7,6 +7,7 @@ mod base;
 mod challenge;
 mod machine;
 mod login;
+mod mirrors;
 mod push;
 mod sizes;
 mod slow;
@@ -54,9 +55,13 @@ impl Visit<'_, '_> {
         let Some(address) = connect::check(self, &addresses).await else { return };
         let Some((client, verdict)) = tls::check(self, address).await else { return };
         let base = base::check(self, &client).await;
-        machine::check(self, &client, verdict.as_ref());
+        let spoken = machine::spoken(self, &client, verdict.as_ref());
+        machine::check(self, &spoken);
         let Some(base) = base else { return };
         let Some(session) = login::check(self, &client, &base).await else { return };
+        if self.options.mirrors {
+            mirrors::check(self, &session, &spoken).await;
+        }
         if !self.options.write {
             pull::existing(self, &session).await;
             self.skip(Stage::Push, "nothing is written without --write");

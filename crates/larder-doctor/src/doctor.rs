@@ -17,6 +17,8 @@ use crate::target::Target;
 pub struct Options {
     /// Whether a canary may be written.
     pub write: bool,
+    /// Whether this machine's engines are made to pull a canary through the mirrors that they are told of. Writes it to the registry.
+    pub mirrors: bool,
     /// The login to use. Sent only over a connection whose certificate is believed, or that was written down as plain.
     pub login: Option<Login>,
     /// Files with further authorities that count as the machine's own.
@@ -40,6 +42,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             write: false,
+            mirrors: false,
             login: None,
             authorities: Vec::new(),
             slow: Duration::from_secs(75),

@@ -249,6 +249,7 @@ rows! {
     CredentialsElsewhere "credentials-elsewhere" "The login is stored for another spelling of the registry.";
     FileUnreadable "file-unreadable" "A program's file can't be read, so that it starts with nothing or not at all.";
     MirrorScheme "mirror-scheme" "A mirror is written down with another scheme than it speaks.";
+    MirrorBypassed "mirror-bypassed" "A program goes past its mirror without a word.";
     MirrorUrl "mirror-url" "A mirror is written down in a form that its program ignores or refuses.";
     InsecureMissing "insecure-missing" "A program isn't told that the registry speaks plain HTTP.";
     InsecureIgnored "insecure-ignored" "Docker's containerd store ignores insecure-registries in its first releases.";

@@ -9,6 +9,7 @@ mod containerd;
 mod podman;
 mod buildkit;
 mod k3s;
+mod mirrors;
 mod yaml;
 
 use std::io;
@@ -23,6 +24,8 @@ use crate::check::Told;
 use crate::finding::{Hop, Row};
 use crate::net::{Certificate, Endpoint, Scheme};
 use crate::secret::Login;
+
+pub(crate) use mirrors::{Engine, Mirror};
 
 /// Where programs and their files are.
 #[derive(Clone, Debug)]

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(required_unless_present = "server")]
     registry: Option<String>,
     /// Look at a registry of this machine from its own side: configuration, disk, clock, upstreams, the proxy in front.
-    #[arg(long, conflicts_with_all = ["registry", "write", "user", "ca"])]
+    #[arg(long, conflicts_with_all = ["registry", "write", "mirrors", "user", "ca"])]
     server: bool,
     /// The config.yml of the registry that --server is about; else the one that a start would use.
     #[arg(long, value_name = "CONFIG", requires = "server")]
@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     /// Also write: push a small canary to the repository (or to one of its own), and take it away again.
     #[arg(long)]
     write: bool,
+    /// Prove the mirrors: have docker, containerd and podman of this machine pull a tiny image that this registry alone has, under the
+    /// names of the upstreams that they have it as a mirror for. It is pushed for that, and taken away again.
+    #[arg(long)]
+    mirrors: bool,
     /// Log in as this user, and not as docker or podman on this machine would.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -116,6 +120,7 @@ fn client(arguments: &Arguments, target: Target) -> Result<Doctor, Box<dyn Error
     let machine = Machine::here();
     let options = Options {
         write: arguments.write,
+        mirrors: arguments.mirrors,
         login: login(arguments)?.or_else(|| machine.login(&target.authority())),
         authorities: arguments.ca.clone(),
         slow: Duration::from_secs(arguments.slow),

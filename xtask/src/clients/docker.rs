@@ -41,6 +41,10 @@ impl Engine {
         Ok(Self { url, daemon })
     }
 
+    pub(crate) fn end(self) -> Result {
+        self.daemon.stop()
+    }
+
     pub(crate) fn stop(self, report: &mut Report) {
         report.case("dockerd", "ends", || self.daemon.stop());
     }

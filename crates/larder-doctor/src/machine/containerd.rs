@@ -11,12 +11,12 @@ use crate::finding::{Hop, Row};
 /// Where the registry's settings are: containerd 2's name of the plugin, and containerd 1's.
 const PLUGINS: [&str; 2] = ["io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri"];
 
-fn hosts_dir(machine: &Machine) -> PathBuf {
+pub(super) fn hosts_dir(machine: &Machine) -> PathBuf {
     machine.etc("containerd/certs.d")
 }
 
 /// Each `hosts.toml` with the name of its directory.
-fn hosts_files(machine: &Machine) -> Vec<(String, PathBuf)> {
+pub(super) fn hosts_files(machine: &Machine) -> Vec<(String, PathBuf)> {
     let dir = hosts_dir(machine);
     names(&dir)
         .into_iter()
@@ -54,7 +54,7 @@ pub(super) fn authority_files(machine: &Machine, authority: &str) -> Vec<PathBuf
 }
 
 /// The `[host."URL"]` tables.
-fn hosts(document: &DocumentMut) -> Vec<(String, &Item)> {
+pub(super) fn hosts(document: &DocumentMut) -> Vec<(String, &Item)> {
     let Some(table) = document.get("host").and_then(Item::as_table_like) else { return Vec::new() };
     table.iter().map(|(url, item)| (url.to_owned(), item)).collect()
 }

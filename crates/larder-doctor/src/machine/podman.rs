@@ -14,6 +14,18 @@ fn roots(machine: &Machine) -> Vec<PathBuf> {
     machine.home(".config/containers").into_iter().chain([machine.etc("containers")]).collect()
 }
 
+/// Each `registries.conf`, and what may lie in the directory beside it.
+pub(super) fn files(machine: &Machine) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for root in roots(machine) {
+        let drop_ins = root.join("registries.conf.d");
+        files.push(root.join("registries.conf"));
+        let more = names(&drop_ins).into_iter().filter(|name| name.ends_with(".conf"));
+        files.extend(more.map(|name| drop_ins.join(name)));
+    }
+    files
+}
+
 pub(super) fn authority_files(machine: &Machine, authority: &str) -> Vec<PathBuf> {
     let dirs = roots(machine).into_iter().map(|root| root.join("certs.d").join(authority));
     dirs.flat_map(|dir| {
@@ -25,20 +37,15 @@ pub(super) fn authority_files(machine: &Machine, authority: &str) -> Vec<PathBuf
 pub(super) fn examine(machine: &Machine, spoken: &Spoken) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     let mut told_insecure = false;
-    for root in roots(machine) {
-        let drop_ins = root.join("registries.conf.d");
-        let more = names(&drop_ins).into_iter().filter(|name| name.ends_with(".conf"));
-        let files = std::iter::once(root.join("registries.conf")).chain(more.map(|name| drop_ins.join(name)));
-        for file in files {
-            match toml(&file) {
-                Ok(Some(document)) => {
-                    let (found, insecure) = registries(&document, &file, spoken);
-                    troubles.extend(found);
-                    told_insecure |= insecure;
-                }
-                Ok(None) => {}
-                Err(trouble) => troubles.push(trouble),
+    for file in files(machine) {
+        match toml(&file) {
+            Ok(Some(document)) => {
+                let (found, insecure) = registries(&document, &file, spoken);
+                troubles.extend(found);
+                told_insecure |= insecure;
             }
+            Ok(None) => {}
+            Err(trouble) => troubles.push(trouble),
         }
     }
     let is_used = machine.has("podman");
