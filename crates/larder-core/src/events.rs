@@ -92,7 +92,7 @@ pub(crate) struct Reporting(Option<(Arc<dyn EventSink>, Actor)>);
 impl Registry {
     /// The same registry; what is changed through this handle is reported to `sink`.
     pub fn reporting_to(&self, sink: Arc<dyn EventSink>) -> Registry {
-        Registry { inner: Arc::clone(&self.inner), sink: Some(sink) }
+        Registry { sink: Some(sink), ..self.clone() }
     }
 
     pub(crate) fn reporting<Op: Operation>(&self, access: &Access<Op>) -> Reporting {

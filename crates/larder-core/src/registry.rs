@@ -26,6 +26,8 @@ pub struct Registry {
     pub(crate) inner: Arc<Inner>,
     /// Who is told of what is changed through this handle.
     pub(crate) sink: Option<Arc<dyn EventSink>>,
+    /// Whether nobody asks through this handle: what is fetched ahead is neither hit nor miss.
+    pub(crate) is_ahead: bool,
 }
 
 pub(crate) struct Inner {
@@ -123,7 +125,7 @@ impl Registry {
             counting: Counting::default(),
             environment,
         };
-        Ok(Registry { inner: Arc::new(inner), sink: None })
+        Ok(Registry { inner: Arc::new(inner), sink: None, is_ahead: false })
     }
 
     /// Allows or forbids deleting, and changing anything at all, from here on. What is under way ends
@@ -152,6 +154,21 @@ impl Registry {
     /// Whether the data directory can be written right now.
     pub async fn probe(&self) -> Result<(), RegistryError> {
         self.blocking(|inner| Ok(inner.disk.probe()?)).await
+    }
+
+    /// Bytes that are free where the data directory is. A system call that may wait for the disk.
+    pub fn disk_free(&self) -> Result<u64, RegistryError> {
+        Ok(self.inner.disk.free()?)
+    }
+
+    /// The same registry, for work that no request waits for: nobody is told of its changes.
+    pub(crate) fn unreported(&self) -> Registry {
+        Registry { sink: None, ..self.clone() }
+    }
+
+    /// The same for what nobody has asked for: what is at hand then is no hit, and what isn't no miss.
+    pub(crate) fn for_nobody(&self) -> Registry {
+        Registry { sink: None, is_ahead: true, ..self.clone() }
     }
 
     /// The metadata, for tests that compare the index with its rebuild.

@@ -126,6 +126,24 @@ impl MetaStore {
         self.index.forget_accesses(name, digests)
     }
 
+    /// Forgets when these were last asked for, as far as the repository holds them no longer; without a list, all such. The
+    /// caller has reconciled the repository.
+    pub fn forget_accesses_of_gone(
+        &self,
+        name: &RepoName,
+        digests: Option<&[Digest]>,
+    ) -> Result<(), MetaError> {
+        match digests {
+            Some(digests) => self.index.forget_gone(name, digests),
+            None => self.index.forget_all_gone(name),
+        }
+    }
+
+    /// How many accesses are remembered of things that are gone, for tests.
+    pub fn accesses_of_gone(&self) -> Result<u64, MetaError> {
+        self.index.count_gone()
+    }
+
     fn parts_of(&self, name: &RepoName, digest: &Digest) -> Result<Parts, MetaError> {
         let mut manifests = BTreeSet::from([*digest]);
         manifests.extend(self.doom(name, digest)?.iter().map(|each| each.digest));

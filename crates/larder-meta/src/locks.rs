@@ -1,8 +1,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use larder_oci::{Digest, RepoName};
+
+use crate::changes::FilesState;
+
+/// How long an answer about files counts that another program may have changed.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// What this process knows of each repository that it has touched.
 #[derive(Default)]
@@ -62,6 +68,7 @@ pub(crate) struct Repository {
     lock: RwLock<()>,
     reconciled: AtomicBool,
     doubts: AtomicU64,
+    pushed: Mutex<Option<(FilesState, Instant, bool)>>,
 }
 
 /// Whether this process has walked the directory for repository names.
@@ -108,6 +115,17 @@ impl Repositories {
 }
 
 impl Repository {
+    /// Whether somebody has pushed into it, as it was found in this state of its files.
+    pub(crate) fn known_to_be_pushed(&self, state: FilesState) -> Option<bool> {
+        let known = (*self.pushed.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (of, found, pushed) = known;
+        (of == state && found.elapsed() < TRUSTED).then_some(pushed)
+    }
+
+    pub(crate) fn note_pushed(&self, state: FilesState, pushed: bool) {
+        *self.pushed.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, Instant::now(), pushed));
+    }
+
     pub(crate) fn share(&self) -> RwLockReadGuard<'_, ()> {
         self.lock.read().unwrap_or_else(PoisonError::into_inner)
     }

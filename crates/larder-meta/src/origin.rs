@@ -80,8 +80,22 @@ impl MetaStore {
         self.origin(&layout::layer_link(repository, digest), &layout::blob_mark(repository, digest))
     }
 
-    /// Whether somebody has pushed a manifest into the repository. Lists its manifests.
+    /// Whether somebody has pushed a manifest into the repository. Where nothing but copies is, that takes a look at each:
+    /// however often it is asked, they are looked at after a change of the repository, and once in a second for what
+    /// other programs have pushed.
     pub fn has_pushed(&self, repository: &RepoName) -> Result<bool, MetaError> {
+        let (known, state) = (self.repositories.get(repository), self.state(repository));
+        if let Some(pushed) = state.and_then(|state| known.known_to_be_pushed(state)) {
+            return Ok(pushed);
+        }
+        let pushed = self.find_pushed(repository)?;
+        if let Some(state) = state {
+            known.note_pushed(state, pushed);
+        }
+        Ok(pushed)
+    }
+
+    fn find_pushed(&self, repository: &RepoName) -> Result<bool, MetaError> {
         for algorithm in Algorithm::ALL {
             for name in self.names_in(&layout::revisions(repository, algorithm))? {
                 let Some(digest) = layout::digest_of_directory(algorithm, &name) else { continue };

@@ -16,11 +16,13 @@ use crate::route::Route;
 use cache::CacheNumbers;
 use certificates::CertificateNumbers;
 use histogram::Histogram;
+use storage::StorageNumbers;
 
 mod cache;
 mod certificates;
 mod histogram;
 mod process;
+mod storage;
 mod text;
 
 pub(crate) use text::CONTENT_TYPE;
@@ -53,6 +55,7 @@ pub struct Metrics {
     version: &'static str,
     cache: OnceLock<CacheNumbers>,
     certificates: OnceLock<CertificateNumbers>,
+    storage: OnceLock<StorageNumbers>,
 }
 
 struct OfHandler {
@@ -87,6 +90,7 @@ impl Metrics {
             version,
             cache: OnceLock::new(),
             certificates: OnceLock::new(),
+            storage: OnceLock::new(),
         }
     }
 
@@ -94,6 +98,13 @@ impl Metrics {
     pub fn show_cache(&self, registry: larder_core::Registry, upstreams: UpstreamReports) {
         // A second call would mean a second registry in the process.
         let _ = self.cache.set(CacheNumbers { registry, upstreams });
+    }
+
+    /// Shows what is free on this registry's disk, whether it is in maintenance and what its looks at everything have
+    /// found, too. Counts once.
+    pub fn show_storage(&self, registry: larder_core::Registry) {
+        // A second call would mean a second registry in the process.
+        let _ = self.storage.set(StorageNumbers(registry));
     }
 
     /// Shows when the certificate ends, too. Counts once.

@@ -191,7 +191,7 @@ impl Registry {
         let cache = &self.inner.cache;
         cache.ahead.running.join(image, &cache.tasks, || {
             let id = cache.ahead.add(image, (self.inner.environment.now)());
-            let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+            let registry = self.for_nobody();
             let image = image.clone();
             async move { registry.run_ahead(id, &image).await }
         })

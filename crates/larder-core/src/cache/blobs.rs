@@ -3,6 +3,7 @@ use std::time::Duration;
 use larder_oci::{Digest, RepoName, Role};
 use tokio::time::Instant;
 
+use super::counters::Counters;
 use crate::error::{MissingReference, RegistryError};
 use crate::pull::{Blob, BlobContent};
 use crate::registry::Registry;
@@ -50,11 +51,11 @@ impl Registry {
     ) -> Result<Option<Blob>, RegistryError> {
         let cache = &self.inner.cache;
         if let Some(blob) = self.stored_blob(repository, digest).await? {
-            cache.counters.hit(blob.content.size());
+            self.count(|counters| counters.hit(blob.content.size()));
             self.note_access(repository, digest);
             return Ok(Some(blob));
         }
-        cache.counters.miss();
+        self.count(Counters::miss);
         if cache.remembered.lacks_blob(repository, digest) {
             return Ok(None);
         }
@@ -84,7 +85,7 @@ impl Registry {
     ) -> Result<Option<Blob>, RegistryError> {
         let cache = &self.inner.cache;
         if let Some(blob) = self.stored_blob(repository, digest).await? {
-            cache.counters.hit(0);
+            self.count(|counters| counters.hit(0));
             return Ok(Some(blob));
         }
         let name = repository.clone();

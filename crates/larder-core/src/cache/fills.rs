@@ -184,7 +184,7 @@ impl Registry {
         let fill = Arc::new(Fill::new(repository.clone(), Arc::clone(&cache.counters)));
         running.insert(*digest, Arc::clone(&fill));
         drop(running);
-        let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+        let registry = self.unreported();
         let given_up = RegistryError::from(source.error(UpstreamFailure::Cut, "the fill was given up"));
         let mut listed = Listed {
             registry: registry.clone(),

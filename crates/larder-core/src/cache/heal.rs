@@ -2,7 +2,6 @@
 //!
 //! A pull would fetch it all the same. This is for whoever pulls next when the upstream is down.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use larder_meta::Origin;
@@ -33,17 +32,24 @@ impl Registry {
         if repositories.is_empty() {
             return;
         }
-        let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+        let registry = self.for_nobody();
         self.inner.cache.tasks.spawn(async move {
             let cache = &registry.inner.cache;
             // One after the other: a disk that fails may have damaged thousands.
             let _turn = cache.healing.lock().await;
+            let mut is_healed = false;
             for repository in repositories {
                 if cache.stop.is_cancelled() {
                     return;
                 }
                 match registry.fetch_again_for(&repository, digest).await {
-                    Ok(true) => tracing::info!(%repository, %digest, "what was damaged was fetched again"),
+                    Ok(true) => {
+                        // Once, for however many repositories it is.
+                        if !std::mem::replace(&mut is_healed, true) {
+                            registry.inner.verification.was_healed();
+                        }
+                        tracing::info!(%repository, %digest, "what was damaged was fetched again");
+                    }
                     Ok(false) => {}
                     Err(error) => tracing::warn!(
                         %repository, %digest, %error,

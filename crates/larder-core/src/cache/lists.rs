@@ -198,7 +198,7 @@ impl Registry {
             Allowance::Scarce | Allowance::Plenty => {}
         }
         let flight = lists(cache).flights.join(&key.clone(), &cache.tasks, || {
-            let (registry, source) = (Registry { inner: Arc::clone(&self.inner), sink: None }, source.clone());
+            let (registry, source) = (self.unreported(), source.clone());
             let asking = ask(Arc::clone(&source.upstream), source.repository.clone());
             async move {
                 let cache = &registry.inner.cache;

@@ -84,7 +84,7 @@ impl Registry {
     pub async fn cache_status(&self, shown: usize) -> Result<Arc<CacheStatus>, RegistryError> {
         let (cache, shown) = (&self.inner.cache, shown.min(MOST_SHOWN));
         let flight = cache.statuses.join(&shown, &cache.tasks, || {
-            let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+            let registry = self.unreported();
             async move {
                 let looked = registry.asking_the_index(move |inner| inner.cache_status(shown)).await;
                 looked.map(Arc::new).map_err(Arc::new)

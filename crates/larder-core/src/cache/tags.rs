@@ -7,6 +7,7 @@ use larder_meta::Origin;
 use larder_oci::{Reference, RepoName, Tag};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::counters::Counters;
 use super::manifests::{Answer, Asking};
 use super::remembered::Known;
 use crate::error::RegistryError;
@@ -248,7 +249,7 @@ impl Registry {
                 None => Ok(None),
             },
             Answer::Fetched(fetched) => {
-                cache.counters.miss();
+                self.count(Counters::miss);
                 self.note_access(&key.0, &fetched.digest);
                 Ok(Some(PulledManifest::current(fetched)))
             }
@@ -281,7 +282,7 @@ impl Registry {
         }
         let deadline = Instant::now() + source.settings.miss_budget;
         let flight = cache.questions.join(&key, &cache.tasks, || self.question(source, key.clone(), None));
-        cache.counters.miss();
+        self.count(Counters::miss);
         match timeout_at(deadline, flight.answer()).await {
             Ok(Some(Answer::Fetched(fetched))) => {
                 self.note_access(repository, &fetched.digest);
@@ -305,7 +306,7 @@ impl Registry {
         key: (RepoName, Reference),
         copy: Option<(Arc<StoredManifest>, SystemTime)>,
     ) -> impl Future<Output = Answer> + Send + 'static {
-        let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+        let registry = self.unreported();
         let asking = Asking {
             registry: registry.clone(),
             source: source.clone(),
@@ -347,9 +348,16 @@ impl Registry {
         }
     }
 
+    /// Counts what came of a question, if somebody has asked.
+    pub(super) fn count(&self, what: impl FnOnce(&Counters)) {
+        if !self.is_ahead {
+            what(&self.inner.cache.counters);
+        }
+    }
+
     fn hit(&self, repository: &RepoName, stored: Arc<StoredManifest>) -> PulledManifest {
         self.note_access(repository, &stored.digest);
-        self.inner.cache.counters.hit(stored.bytes.len() as u64);
+        self.count(|counters| counters.hit(stored.bytes.len() as u64));
         PulledManifest::current(stored)
     }
 
@@ -361,9 +369,10 @@ impl Registry {
         why: WhyCopy,
     ) -> PulledManifest {
         self.note_access(repository, &stored.digest);
-        let counters = &self.inner.cache.counters;
-        counters.hit(stored.bytes.len() as u64);
-        counters.stale();
+        self.count(|counters| {
+            counters.hit(stored.bytes.len() as u64);
+            counters.stale();
+        });
         let now = (self.inner.environment.now)();
         let age = why.confirmed.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
         PulledManifest {

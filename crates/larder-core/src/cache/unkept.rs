@@ -79,7 +79,7 @@ impl Keeping {
         let references = std::iter::once(Reference::Digest(manifest.digest)).chain(tag.map(Reference::Tag));
         let keys: Vec<Key> = references.map(|reference| (repository.clone(), reference)).collect();
         manifests.extend(keys.iter().map(|key| (key.clone(), Arc::clone(manifest))));
-        let registry = Registry { inner: Arc::clone(&registry.inner), sink: None };
+        let registry = registry.unreported();
         Some(Keeping { registry, keys })
     }
 }

@@ -223,7 +223,7 @@ impl Registry {
             while running.len() < BLOBS_AT_ONCE
                 && let Some((digest, size)) = waiting.next()
             {
-                let registry = Registry { inner: Arc::clone(&self.inner), sink: None };
+                let registry = self.unreported();
                 let (source, repository) = (source.clone(), repository.clone());
                 running.spawn(async move {
                     let fetched = registry.blob_ahead(&source, &repository, &digest).await;

@@ -125,6 +125,9 @@ impl Inner {
                 self.remove_content(digest, done)?;
             }
         }
+        if !page.more {
+            self.forget_accesses_of_gone(&name, None);
+        }
         let last = page.items.last().map(|(digest, _)| *digest);
         Ok(last.filter(|_| page.more).map(|last| Part::Repository(name, Some(last))))
     }

@@ -94,6 +94,10 @@ impl Inner {
         if collector.removals.count() == 0 || !self.meta.know_every_reference(stop)? {
             return Ok(collected);
         }
+        // What is gathered in memory would be written down after it is gone.
+        if let Err(error) = self.write_accesses() {
+            tracing::warn!(%error, "what was asked for could not be written down before deletions become final");
+        }
         let mut last = 0;
         while !stop.load(Ordering::Relaxed) {
             let Some(_change) = self.begin_change() else { break };
@@ -147,7 +151,17 @@ impl Inner {
         for digest in contents.difference(&manifests).chain(&manifests) {
             self.remove_content(digest, &mut done)?;
         }
+        let all: Vec<Digest> = contents.union(&manifests).copied().collect();
+        self.forget_accesses_of_gone(&removed.repository, Some(&all));
         Ok(done)
+    }
+
+    /// Until now a deletion could have been undone, and what was undone was last pulled when it was.
+    pub(crate) fn forget_accesses_of_gone(&self, repository: &RepoName, digests: Option<&[Digest]>) {
+        if let Err(error) = self.meta.forget_accesses_of_gone(repository, digests) {
+            // Rows of what is gone: nobody asks for them, and the next sweep takes them.
+            tracing::warn!(%repository, %error, "when what is gone was last asked for could not be forgotten");
+        }
     }
 
     /// What a manifest is made of, by its content; nothing if that is gone or can't be read.

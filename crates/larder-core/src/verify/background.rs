@@ -47,6 +47,10 @@ pub struct VerifyCounters {
     pub bytes: u64,
     /// Blobs that were found damaged.
     pub damaged: u64,
+    /// Those that were moved away.
+    pub set_aside: u64,
+    /// Those that were fetched again from an upstream.
+    pub healed: u64,
     /// Faults of links.
     pub faults: u64,
     /// Those that were mended.
@@ -61,6 +65,8 @@ pub(crate) struct Verification {
     blobs: AtomicU64,
     bytes: AtomicU64,
     damaged: AtomicU64,
+    set_aside: AtomicU64,
+    healed: AtomicU64,
     faults: AtomicU64,
     mended: AtomicU64,
     passes: AtomicU64,
@@ -75,6 +81,13 @@ struct Rounds {
     not_before: Instant,
     saved: Instant,
     looked_for_requests: Instant,
+}
+
+impl Verification {
+    /// Counts something damaged that has come again.
+    pub(crate) fn was_healed(&self) {
+        self.healed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Registry {
@@ -164,12 +177,15 @@ impl Registry {
 
     /// What was looked at and found since the start.
     pub fn verify_counters(&self) -> VerifyCounters {
-        let Verification { blobs, bytes, damaged, faults, mended, passes, .. } = &self.inner.verification;
+        let Verification { blobs, bytes, damaged, set_aside, healed, faults, mended, passes } =
+            &self.inner.verification;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         VerifyCounters {
             blobs: read(blobs),
             bytes: read(bytes),
             damaged: read(damaged),
+            set_aside: read(set_aside),
+            healed: read(healed),
             faults: read(faults),
             mended: read(mended),
             passes: read(passes),
@@ -212,6 +228,7 @@ impl Registry {
         let faults = after.faults.get(seen.faults..).unwrap_or_default();
         let broken = after.broken.get(seen.broken..).unwrap_or_default();
         add(&verification.damaged, damaged.len());
+        add(&verification.set_aside, damaged.iter().filter(|blob| blob.moved_to.is_some()).count());
         add(&verification.faults, faults.len());
         add(&verification.mended, faults.iter().filter(|fault| fault.mended).count());
         for blob in damaged {

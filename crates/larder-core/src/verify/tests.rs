@@ -186,6 +186,7 @@ fn the_server_makes_a_pass_when_it_is_asked_and_keeps_account_of_it() {
     });
     let counters = world.registry.verify_counters();
     assert_eq!((counters.blobs, counters.damaged, counters.passes), (3, 1, 1));
+    assert_eq!((counters.set_aside, counters.healed), (1, 0), "nobody else has it");
     let pass = Pass::last(&world.registry.inner.disk).unwrap().unwrap();
     assert!(pass.finished.is_some() && pass.repair);
     assert_eq!(pass.report.broken.len(), 1);

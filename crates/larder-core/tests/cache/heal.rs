@@ -54,6 +54,9 @@ async fn a_damaged_copy_is_fetched_again_before_anybody_asks_for_it() {
         assert_eq!(asked.manifests + asked.blobs.len(), 1, "nothing else is fetched: {asked:?}");
     }
     world.until(|| world.registry.cache_counts().fills == 0).await;
+    world.until(|| world.registry.verify_counters().healed == 3).await;
+    let counters = world.registry.verify_counters();
+    assert_eq!((counters.damaged, counters.set_aside), (3, 3));
     world.fake.set(Fault::Down);
     let blob = world.layer().await.unwrap().unwrap();
     assert_eq!(read(&blob).await.unwrap(), world.image.layer);

@@ -14,6 +14,8 @@ mod fake;
 #[cfg(test)]
 mod fills;
 #[cfg(test)]
+mod forgotten;
+#[cfg(test)]
 mod freshness;
 #[cfg(test)]
 mod heal;

@@ -72,6 +72,22 @@ fn reason(job: &WarmJob) -> String {
 }
 
 #[tokio::test]
+async fn what_is_fetched_ahead_is_neither_hit_nor_miss() {
+    let world = World::new();
+    world.publish_multi();
+    let counts = || {
+        let counts = world.registry.cache_counts();
+        (counts.hits, counts.misses, counts.bytes_from_cache)
+    };
+    for _ in 0..3 {
+        assert_eq!(world.warm(wanted("multi", &[])).await.state, WarmState::Done);
+        assert_eq!(counts(), (0, 0, 0), "nobody has asked");
+    }
+    let pulled = world.tag("multi").await.unwrap().unwrap();
+    assert_eq!(counts(), (1, 0, pulled.bytes.len() as u64));
+}
+
+#[tokio::test]
 async fn an_image_is_fetched_ahead_for_the_platforms_asked_for_and_nothing_else_and_nothing_twice() {
     let world = World::new();
     let multi = world.publish_multi();

@@ -9,6 +9,16 @@ use super::rows::{blob_of, digest_column};
 use crate::copies::AccessTime;
 use crate::error::MetaError;
 
+/// Whether an access is of something that its repository no longer holds.
+macro_rules! is_gone {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.repository = accesses.repository
+                     AND manifests.digest = accesses.digest)
+         AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.repository = accesses.repository
+                         AND blobs.digest = accesses.digest)"
+    };
+}
+
 impl Index {
     pub(crate) fn note_accesses(&self, accesses: &[AccessTime]) -> Result<(), MetaError> {
         self.write(|transaction| {
@@ -48,6 +58,38 @@ impl Index {
                 delete.execute(params![repository.as_str(), blob_of(digest)]).map(|_| ())
             })
         })
+    }
+
+    /// Forgets when these were last asked for, those of them that the repository no longer holds.
+    pub(crate) fn forget_gone(&self, repository: &RepoName, digests: &[Digest]) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let mut delete = transaction.prepare_cached(concat!(
+                "DELETE FROM accesses WHERE digest = ?2
+                 AND repository = (SELECT id FROM repositories WHERE name = ?1) AND ",
+                is_gone!()
+            ))?;
+            digests.iter().try_for_each(|digest| {
+                delete.execute(params![repository.as_str(), blob_of(digest)]).map(|_| ())
+            })
+        })
+    }
+
+    /// The same of all that the repository no longer holds. Looks at each of its accesses.
+    pub(crate) fn forget_all_gone(&self, repository: &RepoName) -> Result<(), MetaError> {
+        self.write(|transaction| {
+            let query = concat!(
+                "DELETE FROM accesses WHERE repository = (SELECT id FROM repositories WHERE name = ?1) AND ",
+                is_gone!()
+            );
+            transaction.prepare_cached(query)?.execute([repository.as_str()]).map(|_| ())
+        })
+    }
+
+    /// How many are of things that are gone, in all repositories.
+    pub(crate) fn count_gone(&self) -> Result<u64, MetaError> {
+        let query = concat!("SELECT count(*) FROM accesses WHERE ", is_gone!());
+        let counts: Vec<i64> = self.rows(query, [], |row| row.get(0))?;
+        Ok(counts.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or_default())
     }
 
     /// Since when accesses are noted here: `now`, if nobody has asked before.

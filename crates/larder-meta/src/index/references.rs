@@ -94,7 +94,8 @@ impl Index {
             blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))?;
             let mut forget =
                 transaction.prepare_cached("DELETE FROM accesses WHERE repository = ?1 AND digest = ?2")?;
-            manifests.iter().try_for_each(|digest| forget.execute(params![id, blob_of(digest)]).map(|_| ()))
+            let gone = manifests.iter().chain(blobs);
+            gone.into_iter().try_for_each(|digest| forget.execute(params![id, blob_of(digest)]).map(|_| ()))
         })
     }
 

@@ -94,6 +94,25 @@ fn a_copy_is_known_as_one_until_somebody_pushes_it() {
 }
 
 #[test]
+fn whether_somebody_has_pushed_is_looked_for_once_until_something_changes() {
+    let world = world();
+    for number in 0..20 {
+        world.cache(number, Some(&latest()));
+    }
+    assert!(!world.store.has_pushed(&world.repository).unwrap());
+    // What nobody looks at is not missed: the answer that is known counts.
+    let revisions = world.root.path().join(layout::revisions(&world.repository, Algorithm::Sha256));
+    let elsewhere = world.root.path().join("elsewhere");
+    std::fs::rename(&revisions, &elsewhere).unwrap();
+    std::fs::write(&revisions, b"no directory").unwrap();
+    assert!(!world.store.has_pushed(&world.repository).unwrap());
+    std::fs::remove_file(&revisions).unwrap();
+    std::fs::rename(&elsewhere, &revisions).unwrap();
+    world.push(3, &[]);
+    assert!(world.store.has_pushed(&world.repository).unwrap(), "a change is seen at once");
+}
+
+#[test]
 fn a_pushed_tag_is_never_moved_by_an_upstream() {
     let world = world();
     world.push(1, &[latest()]);

@@ -26,6 +26,9 @@ impl Metrics {
         if let Some(cache) = self.cache.get() {
             registry.register_collector(Box::new(cache.clone()));
         }
+        if let Some(storage) = self.storage.get() {
+            registry.register_collector(Box::new(storage.clone()));
+        }
         if let Some(certificates) = self.certificates.get() {
             registry.register_collector(Box::new(certificates.clone()));
         }

@@ -28,6 +28,7 @@ impl Watched {
             ..Observers::default()
         };
         let server = Setup { observers, ..Setup::default() }.start().await;
+        metrics.show_storage(server.registry.clone());
         let listener = DebugServer::bind("127.0.0.1", 0).await.unwrap();
         let debug = listener.address().unwrap();
         let stop = CancellationToken::new();
@@ -168,6 +169,22 @@ async fn requests_are_counted_by_distributions_names() {
     connections(1).await;
     drop(client);
     connections(0).await;
+}
+
+#[tokio::test]
+async fn the_disk_maintenance_and_what_was_verified_are_told() {
+    let watched = Watched::start(Vec::new()).await;
+    let text = watched.metrics().await;
+    let free = text.lines().find_map(|line| line.strip_prefix("larder_disk_free_bytes "));
+    assert!(free.unwrap().parse::<u64>().unwrap() > 0, "{text}");
+    assert!(text.contains("larder_maintenance 0\n"), "{text}");
+    for name in ["blobs", "bytes", "damaged", "set_aside", "healed", "faults", "mended", "passes"] {
+        assert!(text.contains(&format!("larder_verify_{name}_total 0\n")), "{name}: {text}");
+    }
+    watched.server.ask(put("/api/v1/maintenance?on=true&reason=a+new+disk", "")).await;
+    assert!(watched.metrics().await.contains("larder_maintenance 1\n"));
+    watched.server.ask(put("/api/v1/maintenance?on=false", "")).await;
+    assert!(watched.metrics().await.contains("larder_maintenance 0\n"));
 }
 
 #[tokio::test]
