@@ -106,7 +106,8 @@ impl Connection {
                         tracing::info!(client = %self.address, "the certificate authority has looked who is here");
                     }
                     Ok(Ok(Shaken::NoCertificate)) => {
-                        let words = "a client came before there is a certificate and was turned away; it is on order,                                      and what goes wrong with that is in this log and among the problems";
+                        let words = "a client came before there is a certificate and was turned away; it is on order, \
+                                     and what goes wrong with that is in this log and among the problems";
                         if self.app.is_news_of(self.address.ip()) {
                             tracing::warn!(client = %self.address.ip(), "{words}");
                         }

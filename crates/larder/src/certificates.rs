@@ -21,11 +21,11 @@ use own::{OwnCertificate, own_authority};
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TlsWords {
     /// Speak TLS: `auto` with a certificate of Larder's own authority, which clients trust as /setup says (http.tls.auto); `acme` with
-    /// one that Let's Encrypt signs for --host (http.tls.letsencrypt).
+    /// one that Let's Encrypt signs for --name (http.tls.letsencrypt).
     #[arg(long, value_enum)]
     pub(crate) tls: Option<TlsChoice>,
-    /// With --tls acme: a name of this registry; may be given several times.
-    #[arg(long = "host", value_name = "NAME", required_if_eq("tls", "acme"), requires = "tls")]
+    /// With --tls acme: a name of this registry; may be given more than once.
+    #[arg(long = "name", value_name = "NAME", required_if_eq("tls", "acme"), requires = "tls")]
     pub(crate) hosts: Vec<String>,
 }
 

@@ -24,20 +24,23 @@ pub(crate) struct Arguments {
     /// Where images are kept; /var/lib/larder when left out.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The port to listen on; 5000 when left out.
+    /// The port to listen on; 5000 when left out, 443 with --tls acme.
     #[arg(long)]
     port: Option<u16>,
     /// The first user; admin when left out. A password is made and printed once.
     #[arg(long)]
     user: Option<String>,
-    /// Speak TLS with a certificate of Larder's own authority (auto), or plain HTTP (off); when left out a team has TLS and a house
-    /// hasn't.
+    /// Speak TLS with a certificate of Larder's own authority (auto), with one that Let's Encrypt signs for --name (acme), or plain HTTP (off);
+    /// when left out a team has its own and a house none.
     #[arg(long, value_enum, conflicts_with = "certificate")]
     tls: Option<TlsWish>,
-    /// A name or address that clients call this machine by and that it doesn't know itself, for its own certificate. May be given
-    /// more than once.
+    /// A name or address that clients call this machine by, for its certificate: of its own, one that it doesn't know itself; of Let's Encrypt's, each.
+    /// May be given more than once.
     #[arg(long = "name", value_name = "NAME", conflicts_with = "certificate")]
     names: Vec<String>,
+    /// With --tls acme: whom the authority writes to.
+    #[arg(long, value_name = "MAILBOX", conflicts_with = "certificate")]
+    email: Option<String>,
     /// A registry whose images are fetched and kept, below its name, or `none`; may be given more than once. When left out, for a house
     /// docker.io, ghcr.io, quay.io and registry.k8s.io.
     #[arg(long = "upstream", value_name = "HOST")]
@@ -77,6 +80,11 @@ enum Tls {
     Own {
         names: Vec<String>,
     },
+    /// From Let's Encrypt.
+    Ordered {
+        names: Vec<String>,
+        email: Option<String>,
+    },
     Files {
         certificate: PathBuf,
         key: PathBuf,
@@ -87,6 +95,7 @@ enum Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum TlsWish {
     Auto,
+    Acme,
     Off,
 }
 
@@ -157,21 +166,52 @@ fn plan(
     let port = match arguments.port {
         Some(port) => port,
         None => {
-            ask("Which port?", "5000", &|answer| answer.parse::<u16>().is_ok_and(|port| port > 0))?.parse()?
+            let proposed = if arguments.tls == Some(TlsWish::Acme) { "443" } else { "5000" };
+            ask("Which port?", proposed, &|answer| answer.parse::<u16>().is_ok_and(|port| port > 0))?
+                .parse()?
         }
     };
     let user = match &arguments.user {
         Some(user) => user.clone(),
         None => ask("What is the first user called?", "admin", &|answer| !answer.contains([':', ' ']))?,
     };
-    let tls = match (arguments.certificate.clone().zip(arguments.key.clone()), arguments.tls) {
-        (Some((certificate, key)), _) => Tls::Files { certificate, key },
-        (None, Some(wish)) => own_or_none(wish == TlsWish::Auto, arguments),
-        (None, None) => {
-            let question = "TLS? auto: with a certificate of its own authority, which each client trusts after one line. off: plain HTTP";
+    let wish = match arguments.tls {
+        Some(wish) => wish,
+        None if arguments.certificate.is_some() => TlsWish::Off,
+        None => {
+            let question = "TLS? auto: with a certificate of its own authority, which each client trusts after one line. acme: with one of Let's Encrypt, for a \
+                            public name. off: plain HTTP";
             let proposed = if shape == Shape::Team { "auto" } else { "off" };
-            let answer = ask(question, proposed, &|answer| matches!(answer, "auto" | "off"))?;
-            own_or_none(answer == "auto", arguments)
+            match ask(question, proposed, &|answer| matches!(answer, "auto" | "acme" | "off"))?.as_str() {
+                "auto" => TlsWish::Auto,
+                "acme" => TlsWish::Acme,
+                _ => TlsWish::Off,
+            }
+        }
+    };
+    if arguments.email.is_some() && wish != TlsWish::Acme {
+        return Err("--email is for --tls acme: nobody else writes to it".into());
+    }
+    let tls = match (arguments.certificate.clone().zip(arguments.key.clone()), wish) {
+        (Some((certificate, key)), _) => Tls::Files { certificate, key },
+        (None, TlsWish::Off) => Tls::None,
+        (None, TlsWish::Auto) => Tls::Own { names: arguments.names.clone() },
+        (None, TlsWish::Acme) => {
+            let mut names = arguments.names.clone();
+            if names.is_empty() {
+                let question = "By which public name do clients reach it?";
+                names.push(ask(question, "", &|answer| larder_certificates::usable(answer))?);
+            }
+            if names.iter().any(String::is_empty) {
+                return Err(
+                    "a certificate is ordered for a name: give it with --name registry.example.com".into()
+                );
+            }
+            let email = match &arguments.email {
+                Some(email) => email.clone(),
+                None => ask("Whom does the authority write to?", "", &|answer| answer.contains('@'))?,
+            };
+            Tls::Ordered { names, email: Some(email).filter(|email| !email.is_empty()) }
         }
     };
     let upstreams = match (arguments.upstreams.as_slice(), shape) {
@@ -179,10 +219,6 @@ fn plan(
         (given, _) => given.iter().filter(|host| *host != "none").cloned().collect(),
     };
     Ok(Plan { shape, into, data, port, user, tls, upstreams, program: program() })
-}
-
-fn own_or_none(is_wanted: bool, arguments: &Arguments) -> Tls {
-    if is_wanted { Tls::Own { names: arguments.names.clone() } } else { Tls::None }
 }
 
 /// This program, if a service can run it where it is.
@@ -247,11 +283,19 @@ fn write_files(arguments: &Plan, only_print: bool, out: &mut impl Write) -> Resu
         "Then, for each client:  curl {}://THIS-MACHINE:{}/setup",
         match arguments.tls {
             Tls::None => "http",
-            Tls::Files { .. } => "https",
+            Tls::Files { .. } | Tls::Ordered { .. } => "https",
             Tls::Own { .. } => "-k https",
         },
         arguments.port
     )?;
+    if let Tls::Ordered { names, .. } = &arguments.tls {
+        writeln!(
+            out,
+            "The authority asks at port 443 of {}, which must lead to port {} of this machine; `larder doctor --server` says what is wrong.",
+            names.join(" and "),
+            arguments.port
+        )?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

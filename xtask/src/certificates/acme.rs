@@ -3,9 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use serde_json::json;
+use std::time::Duration;
 
 use super::pebble::{Behaviour, Dns, Pebble, naming, shown_certificate};
 use super::{ADDRESS, Network, ended};
@@ -15,6 +13,8 @@ use crate::places::Ring;
 use crate::process::{Daemon, Run};
 use crate::report::Report;
 use crate::tls::Authority;
+
+mod failures;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// An order takes two seconds; one that fails first, a few more.
@@ -27,8 +27,6 @@ const HOSTS: [&str; 6] = [
     "short.example.test",
     "later.example.test",
 ];
-/// Nobody has it in the ring's network.
-const NOBODY: &str = "192.0.2.78";
 const YEAR_SECONDS: u64 = 90 * 86_400;
 /// Long enough to be read slowly through a renewal.
 const LAYER_BYTES: usize = 6 << 20;
@@ -170,8 +168,9 @@ pub(super) fn cases(report: &mut Report) -> Result {
     let pebble = Pebble::start(&stage.ring, &stage.network, &tls, behaviour("pebble", 14_000, 443))?;
     report.about("acme");
     own_port(report, &stage, &pebble)?;
+    shared_place(report, &stage, &pebble)?;
     plain_port(report, &stage, &pebble)?;
-    failures(report, &stage, &pebble)?;
+    failures::cases(report, &stage, &pebble)?;
     kills(report, &stage, &pebble)?;
     refused_nonces(report, &stage, &tls)?;
     renewal(report, &stage, &tls)?;
@@ -231,6 +230,24 @@ fn own_port(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
     Ok(())
 }
 
+/// What one has got, all show that share its place.
+fn shared_place(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
+    let keys =
+        format!("hosts: [registry.example.test], cachefile: {}", stage.ring.dir.join("shared").display());
+    let first = stage.registry("first", 443, pebble, &keys)?;
+    let second = stage.registry("second", 444, pebble, &keys)?;
+    let mut larder = first.start()?;
+    report.case("registry", "shows what another one with the same cachefile has got", || {
+        first.await_certificate(&mut larder, "registry.example.test")?;
+        let asked = pebble.requests()?;
+        let mut other = second.start()?;
+        second.await_certificate(&mut other, "registry.example.test")?;
+        other.stop()?;
+        same("requests to the authority", &pebble.requests()?, &asked)
+    });
+    larder.stop()
+}
+
 /// HTTP-01, at a port of its own.
 fn plain_port(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
     let keys = format!("hosts: [plain.example.test, later.example.test], addr: '{ADDRESS}:80'");
@@ -251,102 +268,20 @@ fn plain_port(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
     ended(larder, Ok(()))
 }
 
-/// What can go wrong, in words, and that it heals by itself.
-fn failures(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
-    Dns::lead(&stage.network, "lost.example.test", NOBODY)?;
-    let registry = stage.registry("lost", 443, pebble, "hosts: [lost.example.test]")?;
-    let mut larder = registry.start()?;
-    let fails_with = |larder: &mut Daemon, words: &str| {
-        larder.wait_until(words, ORDER_LIMIT, || {
-            registry.problems().is_ok_and(|problems| problems.contains(words))
-        })
-    };
-    report.case("registry", "says that nobody answers at the name", || {
-        fails_with(&mut larder, "the authority gets no connection to port 443 of lost.example.test")?;
-        let (log, problems) = (registry.log()?, registry.problems()?);
-        for text in [&log, &problems] {
-            if !text.contains("Failed to connect to 192.0.2.78:443")
-                || !text.contains("let port 443 of lost.example.test lead to")
-            {
-                fail!("{text}");
-            }
-        }
-        println!("    {}", problems.lines().next().unwrap_or_default());
-        Ok(())
-    });
-    report.case("doctor", "says it, too", || {
-        let told =
-            registry.run("doctor")?.args(["--server", "--config"]).arg(&registry.config).output()?.all();
-        if !told.contains("the authority gets no connection to port 443 of lost.example.test") {
-            fail!("{told}");
-        }
-        Ok(())
-    });
-    report.case("curl", "is turned away in good time", || {
-        let start = Instant::now();
-        registry.curl("lost.example.test", "/v2/").refused("alert internal error|tlsv1 alert internal")?;
-        if start.elapsed() > Duration::from_secs(10) {
-            fail!("after {:?}", start.elapsed());
-        }
-        Ok(())
-    });
-    report.case("registry", "says that the name has no address", || {
-        Dns::tell(&stage.network, "set-servfail", &json!({"host": "lost.example.test"}))?;
-        fails_with(&mut larder, "finds no address of lost.example.test")?;
-        println!("    {}", registry.problems()?.lines().next().unwrap_or_default());
-        Dns::tell(&stage.network, "clear-servfail", &json!({"host": "lost.example.test"}))
-    });
-    report.case("registry", "gets its certificate by itself when the name leads here", || {
-        Dns::tell(&stage.network, "clear-a", &json!({"host": "lost.example.test"}))?;
-        registry.await_certificate(&mut larder, "lost.example.test")?;
-        same("problems", &registry.problems()?, &String::new())
-    });
-    larder.stop()?;
-    report.case("registry", "says that somebody else answers, and that a name isn't signed", || {
-        // Another registry has port 80 of the name, and knows nothing of the order.
-        let other = stage.registry(
-            "other",
-            5443,
-            pebble,
-            &format!("hosts: [plain.example.test], addr: '{ADDRESS}:80'"),
-        )?;
-        let keys = format!("hosts: [later.example.test], addr: '{ADDRESS}:8080'");
-        let elsewhere = stage.registry("elsewhere", 444, pebble, &keys)?;
-        let mut other_larder = other.start()?;
-        other.await_certificate(&mut other_larder, "plain.example.test")?;
-        let mut larder = elsewhere.start()?;
-        let failed = larder.wait_until("it fails", ORDER_LIMIT, || {
-            elsewhere.problems().is_ok_and(|problems| problems.contains("could not be got"))
-        });
-        println!("    {}", elsewhere.problems()?.lines().next().unwrap_or_default());
-        let outcome = failed.and_then(|()| {
-            match elsewhere.problems()?.contains("somebody else than this registry answers") {
-                true => Ok(()),
-                false => fail!("{}", elsewhere.problems()?),
-            }
-        });
-        other_larder.stop()?;
-        ended(larder, outcome)?;
-        let blocked = stage.registry("blocked", 444, pebble, "hosts: [blocked.example.test]")?;
-        let mut larder = blocked.start()?;
-        let failed = larder.wait_until("it is refused", ORDER_LIMIT, || {
-            blocked.problems().is_ok_and(|problems| problems.contains("doesn't sign for one of these hosts"))
-        });
-        println!("    {}", blocked.problems()?.lines().next().unwrap_or_default());
-        ended(larder, failed)
-    });
-    Ok(())
-}
-
 /// Killed at any moment of an order, it gets its certificate in the end.
 fn kills(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Result {
     let registry = stage.registry("killed", 443, pebble, "hosts: [registry.example.test]")?;
     report.case("registry", "killed at 12 moments of an order, comes to its certificate", || {
+        let mut unfinished = 0;
         for moment in 1..=12 {
             let mut larder = registry.start()?;
             registry.await_port(&mut larder)?;
-            std::thread::sleep(Duration::from_millis(moment * 150));
+            std::thread::sleep(Duration::from_millis(moment * 40));
             larder.kill()?;
+            unfinished += usize::from(!registry.certificate().is_ok_and(|path| path.is_file()));
+        }
+        if unfinished < 6 {
+            fail!("only {unfinished} orders were cut off");
         }
         let mut larder = registry.start()?;
         let believed = registry.await_certificate(&mut larder, "registry.example.test");

@@ -1,3 +1,5 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 
 fn settings(directory: &std::path::Path) -> AcmeSettings {
@@ -16,6 +18,29 @@ fn settings(directory: &std::path::Path) -> AcmeSettings {
 fn pem(name: &str) -> String {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
     format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem())
+}
+
+/// An authority of which only what is asked without a signature answers, by path: (status and further headers, body). Returns its address.
+async fn authority(answers: &'static [(&'static str, &'static str, &'static str)]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("an address"));
+    let address = base.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let (_, head, body) = answers.iter().find(|(at, ..)| path.starts_with(at)).expect("a known path");
+            let body = body.replace("BASE", &base);
+            let answer = format!(
+                "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.expect("written");
+        }
+    });
+    address
 }
 
 /// Waits until it is so; a test that waits for ever fails by the runner's limit.
@@ -111,4 +136,97 @@ async fn what_cannot_be_written_is_told() {
     assert!(trouble.reason.contains("could not read") && trouble.fix.contains("write there"), "{trouble:?}");
     stop.cancel();
     keeping.await.expect("ended");
+}
+
+#[tokio::test]
+async fn an_authority_that_names_a_pause_gets_it() {
+    const ANSWERS: &[(&str, &str, &str)] = &[(
+        "/dir",
+        "429 Too Many Requests\r\nRetry-After: 7200",
+        r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates already issued"}"#,
+    )];
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory_url = format!("{}/dir", authority(ANSWERS).await);
+    let settings = AcmeSettings { directory_url, ..settings(directory.path()) };
+    let acme = Acme::new(settings.clone(), SystemTime::now);
+    let (refusal, told) = acme.attempt(&settings, &Why::Missing).await.err().expect("refused");
+    let mut pace = Pace::default();
+    let pause = acme.fail(&mut pace, &settings, &refusal, told);
+    assert!(pause > Duration::from_secs(7000) && pause <= Duration::from_secs(7200), "{pause:?}");
+    let trouble = acme.trouble().expect("a trouble");
+    assert!(
+        trouble.reason.contains("asked too often") && trouble.reason.contains("too many certificates"),
+        "{trouble:?}"
+    );
+    assert!(trouble.fix.contains("staging"), "{trouble:?}");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_down_is_told_from_a_wrong_address() {
+    const DOWN: &[(&str, &str, &str)] = &[("/dir", "503 Service Unavailable", "<html>")];
+    const WRONG: &[(&str, &str, &str)] = &[("/dir", "200 OK", "<html>")];
+    for (answers, expected) in [(DOWN, "it answers 503"), (WRONG, "is no ACME directory")] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let directory_url = format!("{}/dir", authority(answers).await);
+        let settings = AcmeSettings { directory_url, ..settings(directory.path()) };
+        let acme = Acme::new(settings.clone(), SystemTime::now);
+        let (refusal, _) = acme.attempt(&settings, &Why::Missing).await.err().expect("refused");
+        let reason = words::explain(&refusal, &settings).reason;
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_authority_may_say_when_a_certificate_is_to_be_renewed() {
+    const ANSWERS: &[(&str, &str, &str)] = &[
+        (
+            "/dir",
+            "200 OK",
+            r#"{"newNonce":"BASE/n","newAccount":"BASE/a","newOrder":"BASE/o","renewalInfo":"BASE/renewal"}"#,
+        ),
+        // The identifiers of the key and the number below, in base64url (RFC 9773, section 4.1).
+        (
+            "/renewal/AQID.BAU",
+            "200 OK\r\nRetry-After: 21600",
+            r#"{"suggestedWindow":{"start":"2001-01-01T00:00:00Z","end":"2001-01-03T00:00:00Z"}}"#,
+        ),
+    ];
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory_url = format!("{}/dir", authority(ANSWERS).await);
+    let settings = AcmeSettings { directory_url: directory_url.clone(), ..settings(directory.path()) };
+    let acme = Acme::new(settings.clone(), SystemTime::now);
+    let validity =
+        crate::Validity { begin: SystemTime::now(), end: SystemTime::now() + Duration::from_secs(9_000_000) };
+    let certificate = Certificate {
+        names: settings.hosts.clone(),
+        validity,
+        signed_by: Some(vec![1, 2, 3]),
+        serial: vec![4, 5],
+    };
+    let mut pace = Pace::default();
+    // Without an account there is nobody to ask as.
+    assert_eq!(acme.ask_when(&settings, &certificate, &mut pace).await, LONGEST_PAUSE);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let kept = serde_json::json!({
+        "credentials": {"id": "BASE/acct/1", "key_pkcs8": base64(&key.serialize_der()), "directory": directory_url},
+        "email": null,
+    });
+    drop(settings.files().lock().expect("the directory"));
+    settings.files().keep_account(&kept.to_string()).expect("kept");
+    let again = acme.ask_when(&settings, &certificate, &mut pace).await;
+    assert!(again > Duration::from_secs(21_500) && again <= LONGEST_PAUSE, "{again:?}");
+    let step = pace.step(Some(&certificate), &settings.hosts, SystemTime::now());
+    assert_eq!(step, Step::Order(Why::Asked), "the window is long over");
+}
+
+/// As an account's file has it, without padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let number = three.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+            << (8 * (3 - three.len()));
+        (0..=three.len()).for_each(|index| text.push(char::from(DIGITS[number >> (18 - 6 * index) & 63])));
+    }
+    text
 }

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderValue, RETRY_AFTER, USER_AGENT};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use reqwest::{Certificate, Client};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -81,6 +81,8 @@ impl Transport {
     }
 
     async fn ask(self, request: Request<Bytes>) -> Result<BytesResponse, Error> {
+        // What is answered to a signed request is read by whoever has sent it; the directory is taken for one whatever its status is.
+        let is_plain = *request.method() != Method::POST;
         let request = reqwest::Request::try_from(request).map_err(|error| unanswered(&error))?;
         let mut response = self.client.execute(request).await.map_err(|error| unanswered(&error))?;
         if response.status().is_client_error() || response.status().is_server_error() {
@@ -93,6 +95,16 @@ impl Transport {
                 return Err(Error::Str("an answer of less than a megabyte"));
             }
             body.extend_from_slice(&chunk);
+        }
+        let status = response.status();
+        if is_plain && (status.is_client_error() || status.is_server_error()) {
+            return Err(match serde_json::from_slice::<Problem>(&body) {
+                Ok(problem) if problem.r#type.is_some() => Error::Api(problem),
+                _ => Error::Other(Box::new(Unanswered {
+                    words: format!("it answers {status}"),
+                    is_trust: false,
+                })),
+            });
         }
         let mut answer = Response::new(());
         *answer.status_mut() = response.status();

@@ -75,7 +75,7 @@ fn lines_and_what_they_mean() {
         ("larder a.yml", serve(Some("a.yml"), None)),
         ("larder serve --data /d", serve(None, Some("/d"))),
         ("larder serve --tls auto", tls(TlsChoice::Auto, &[])),
-        ("larder serve --tls acme --host a.b --host c.d", tls(TlsChoice::Acme, &["a.b", "c.d"])),
+        ("larder serve --tls acme --name a.b --name c.d", tls(TlsChoice::Acme, &["a.b", "c.d"])),
         ("larder healthcheck", Command::Healthcheck { url: None }),
         ("larder healthcheck http://x", Command::Healthcheck { url: Some("http://x".to_owned()) }),
         (

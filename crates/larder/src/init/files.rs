@@ -17,8 +17,12 @@ pub(super) fn config(arguments: &Plan) -> String {
                 .to_owned()
         }
         Tls::Own { names } => {
-            let names: Vec<String> = names.iter().map(|name| text(name)).collect();
-            format!("  tls:\n    auto: true\n    names: [{}]\n", names.join(", "))
+            format!("  tls:\n    auto: true\n    names: [{}]\n", list(names))
+        }
+        Tls::Ordered { names, email } => {
+            let email =
+                email.as_ref().map(|email| format!("      email: {}\n", text(email))).unwrap_or_default();
+            format!("  tls:\n    letsencrypt:\n      hosts: [{}]\n{email}", list(names))
         }
     };
     let upstreams: String =
@@ -100,6 +104,11 @@ services:
       - {data}:{data}
 "
     )
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| text(name)).collect();
+    names.join(", ")
 }
 
 /// A path as a YAML string.

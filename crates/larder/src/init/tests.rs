@@ -144,3 +144,31 @@ fn the_directories_are_there_for_a_service_that_may_write_nowhere_else() {
         "{told}"
     );
 }
+
+#[test]
+fn a_certificate_of_lets_encrypt_is_for_a_name_and_needs_one() {
+    let given = Arguments {
+        tls: Some(TlsWish::Acme),
+        names: vec!["registry.example.com".to_owned()],
+        email: Some("you@example.com".to_owned()),
+        ..Arguments::default()
+    };
+    let planned = plan(&given, None::<&mut &[u8]>, &mut Vec::new()).expect("a plan");
+    assert_eq!(planned.port, 443);
+    let text = config(&planned);
+    assert!(
+        text.contains("  tls:\n    letsencrypt:\n      hosts: [\"registry.example.com\"]\n      email: \"you@example.com\"\n"),
+        "{text}"
+    );
+    let loaded =
+        crate::config::Config::from_yaml(&text, "config.yml", &Environment::default()).expect("no mistakes");
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let nameless = Arguments { names: Vec::new(), ..given };
+    let error = plan(&nameless, None::<&mut &[u8]>, &mut Vec::new()).err().expect("an error").to_string();
+    assert!(error.contains("--name registry.example.com"), "{error}");
+    // Asked at a terminal.
+    let answers = "home\n\n\n443\n\nacme\nnot a name\nr.example.com\nyou@example.com\n";
+    let (planned, said) = answered(&Arguments::default(), answers);
+    let Tls::Ordered { names, email } = planned.expect("a plan").tls else { panic!("{said}") };
+    assert_eq!((names, email.as_deref()), (vec!["r.example.com".to_owned()], Some("you@example.com")));
+}
