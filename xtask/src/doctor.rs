@@ -38,7 +38,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
         faults::cases(&mut report, &ring, &authority);
     }
     if is_meant("server") {
-        servers::cases(&mut report, &ring);
+        servers::cases(&mut report, &ring, &authority);
     }
     if is_meant("proxies") {
         files::proxies(&mut report, &ring, &authority)?;
@@ -60,6 +60,7 @@ struct Finding {
     hop: String,
     fix: String,
     seen: String,
+    cause: String,
 }
 
 /// Runs the doctor as nobody with files, against `host`.
@@ -91,6 +92,7 @@ impl Found {
                 hop: text(entry, "hop"),
                 fix: text(entry, "fix"),
                 seen: text(entry, "seen"),
+                cause: text(entry, "cause"),
             })
             .collect();
         if entries.len() < 3 {
@@ -115,6 +117,17 @@ impl Found {
     fn exactly(&self, rows: &[&str], hop: &str, fix: &str) -> Result {
         same("what was found", &self.rows(), &rows.to_vec()).context(self.seen())?;
         self.has(rows.first().copied().unwrap_or_default(), hop, fix)
+    }
+
+    /// That a row was found for this cause.
+    fn because(&self, row: &str, cause: &str) -> Result {
+        if self.0.iter().any(|finding| finding.row == row && finding.cause.contains(cause)) {
+            return Ok(());
+        }
+        fail!(
+            "no {row} is because {cause:?}: {:?}",
+            self.0.iter().map(|each| &each.cause).collect::<Vec<_>>()
+        )
     }
 
     fn has(&self, row: &str, hop: &str, fix: &str) -> Result {
