@@ -38,6 +38,10 @@ pub(crate) struct Knowledge {
 }
 
 impl Knowledge {
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::SeqCst);
     }

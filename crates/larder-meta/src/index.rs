@@ -5,6 +5,8 @@
 
 mod accesses;
 mod counts;
+mod holdings;
+mod quotas;
 mod references;
 pub(crate) mod reserve;
 mod rows;
@@ -17,12 +19,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use larder_oci::{Descriptor, Digest, Manifest, RepoName, Tag};
+use larder_oci::{Descriptor, Digest, RepoName, Tag};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::error::MetaError;
 use crate::listing::{Listing, Page};
 
+pub use holdings::RepositoryUsage;
+pub(crate) use holdings::Weight;
+pub(crate) use quotas::Meant;
 pub(crate) use rows::{Changes, ManifestRow, TagRow};
 use rows::{blob_of, digest_column, optional_digest_column};
 
@@ -55,10 +60,16 @@ impl Index {
 
     // Changes of one thing, after its files.
 
-    pub(crate) fn add_blob(&self, repository: &RepoName, digest: &Digest) -> Result<(), MetaError> {
+    pub(crate) fn add_blob(
+        &self,
+        repository: &RepoName,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<(), MetaError> {
         self.write(|transaction| {
             let id = repository_id(transaction, repository, true)?;
-            insert_blob(transaction, id, digest, None)
+            insert_blob(transaction, id, digest, None)?;
+            holdings::set_sizes(transaction, &[(*digest, size)])
         })
     }
 
@@ -69,18 +80,18 @@ impl Index {
         })
     }
 
+    /// `sizes` are the lengths of what it is made of.
     pub(crate) fn put_manifest(
         &self,
         repository: &RepoName,
-        digest: &Digest,
-        size: u64,
-        manifest: Option<&Manifest>,
+        row: &ManifestRow,
+        sizes: &[(Digest, u64)],
         tags: &[TagRow],
     ) -> Result<(), MetaError> {
-        let row = ManifestRow::new(*digest, size, manifest);
         self.write(|transaction| {
             let id = repository_id(transaction, repository, true)?;
-            insert_manifest(transaction, id, &row)?;
+            insert_manifest(transaction, id, row)?;
+            holdings::set_sizes(transaction, sizes)?;
             tags.iter().try_for_each(|tag| insert_tag(transaction, id, tag))
         })
     }
@@ -127,7 +138,8 @@ impl Index {
             changes
                 .blobs
                 .iter()
-                .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))
+                .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))?;
+            holdings::set_sizes(transaction, &changes.sizes)
         })
     }
 
@@ -146,6 +158,7 @@ impl Index {
                 .optional()?;
             let Some(id) = known else { return Ok(()) };
             for table in schema::TABLES_OF_A_REPOSITORY {
+                // A row at a time, so that what it counted for is counted down.
                 transaction.execute(&format!("DELETE FROM {table} WHERE repository = ?1"), [id])?;
             }
             transaction.execute("DELETE FROM repositories WHERE id = ?1", [id]).map(|_| ())
@@ -154,18 +167,19 @@ impl Index {
 
     pub(crate) fn tag_rows(&self, repository: &RepoName) -> Result<Vec<TagRow>, MetaError> {
         self.rows(
-            "SELECT tags.name, digest, modified, inode FROM tags JOIN repositories ON id = repository
+            "SELECT tags.name, digest, modified, inode, copied FROM tags JOIN repositories ON id = repository
              WHERE repositories.name = ?1",
             [repository.as_str()],
             TagRow::read,
         )
     }
 
-    pub(crate) fn manifest_digests(&self, repository: &RepoName) -> Result<HashSet<Digest>, MetaError> {
+    /// The repository's manifests; beside each whether it was fetched from an upstream.
+    pub(crate) fn manifest_digests(&self, repository: &RepoName) -> Result<HashMap<Digest, bool>, MetaError> {
         let digests = self.rows(
-            "SELECT digest FROM manifests JOIN repositories ON id = repository WHERE name = ?1",
+            "SELECT digest, copied FROM manifests JOIN repositories ON id = repository WHERE name = ?1",
             [repository.as_str()],
-            |row| digest_column(row, 0),
+            |row| Ok((digest_column(row, 0)?, row.get(1)?)),
         )?;
         Ok(digests.into_iter().collect())
     }
@@ -387,7 +401,9 @@ fn repository_id(transaction: &Transaction<'_>, name: &RepoName, listed: bool) -
                 "INSERT INTO repositories (name, listed) VALUES (?1, ?2)",
                 params![name.as_str(), listed],
             )?;
-            Ok(transaction.last_insert_rowid())
+            let id = transaction.last_insert_rowid();
+            quotas::join(transaction, id, name)?;
+            Ok(id)
         }
     }
 }
@@ -398,10 +414,14 @@ fn insert_blob(
     digest: &Digest,
     target: Option<&Digest>,
 ) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO blobs (digest, repository, target) VALUES (?1, ?2, ?3)")?
-        .execute(params![blob_of(digest), id, target.map(blob_of)])
-        .map(|_| ())
+    // No row is ever replaced: what is counted are insertions and deletions.
+    for query in [
+        "DELETE FROM blobs WHERE digest = ?1 AND repository = ?2 AND target IS NOT ?3",
+        "INSERT INTO blobs (digest, repository, target) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    ] {
+        transaction.prepare_cached(query)?.execute(params![blob_of(digest), id, target.map(blob_of)])?;
+    }
+    Ok(())
 }
 
 fn delete_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
@@ -414,9 +434,11 @@ fn delete_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusql
 fn insert_tag(transaction: &Transaction<'_>, id: i64, row: &TagRow) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO tags (repository, name, digest, modified, inode) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO tags (repository, name, digest, modified, inode, copied) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (repository, name) DO UPDATE SET digest = excluded.digest, modified = excluded.modified,
+             inode = excluded.inode, copied = excluded.copied",
         )?
-        .execute(params![id, row.tag.as_str(), blob_of(&row.digest), row.modified, row.inode])
+        .execute(params![id, row.tag.as_str(), blob_of(&row.digest), row.modified, row.inode, row.copied])
         .map(|_| ())
 }
 
@@ -428,11 +450,19 @@ fn delete_tag(transaction: &Transaction<'_>, id: i64, tag: &Tag) -> rusqlite::Re
 }
 
 fn insert_manifest(transaction: &Transaction<'_>, id: i64, row: &ManifestRow) -> rusqlite::Result<()> {
+    let known: Option<bool> = transaction
+        .prepare_cached("SELECT copied FROM manifests WHERE repository = ?1 AND digest = ?2")?
+        .query_row(params![id, blob_of(&row.digest)], |row| row.get(0))
+        .optional()?;
+    // What a manifest is made of, its digest says: the rows can't be others.
+    if known == Some(row.copied) {
+        return Ok(());
+    }
     delete_manifest(transaction, id, &row.digest)?;
     transaction
         .prepare_cached(
-            "INSERT INTO manifests (repository, digest, size, subject, artifact_type, descriptor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO manifests (repository, digest, size, subject, artifact_type, descriptor, copied)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             id,
@@ -440,13 +470,15 @@ fn insert_manifest(transaction: &Transaction<'_>, id: i64, row: &ManifestRow) ->
             row.size,
             row.subject.as_ref().map(blob_of),
             row.artifact_type,
-            row.descriptor
+            row.descriptor,
+            row.copied
         ])?;
     let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO edges (repository, parent, child, role) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO edges (repository, parent, child, role, copied) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO NOTHING",
     )?;
     for (role, child) in &row.edges {
-        insert.execute(params![id, blob_of(&row.digest), blob_of(child), role])?;
+        insert.execute(params![id, blob_of(&row.digest), blob_of(child), role, row.copied])?;
     }
     Ok(())
 }

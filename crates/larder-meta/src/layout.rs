@@ -80,9 +80,13 @@ fn marks(name: &RepoName) -> PathBuf {
     repository(name).join("_larder/cached")
 }
 
+pub(crate) fn tag_marks(name: &RepoName) -> PathBuf {
+    marks(name).join("tags")
+}
+
 /// Says that the tag's current link is a copy of an upstream's.
 pub(crate) fn tag_mark(name: &RepoName, tag: &Tag) -> PathBuf {
-    marks(name).join("tags").join(tag.as_str())
+    tag_marks(name).join(tag.as_str())
 }
 
 pub(crate) fn manifest_marks(name: &RepoName) -> PathBuf {

@@ -4,9 +4,10 @@ use larder_oci::{Digest, Manifest, RepoName, Tag};
 use larder_storage::{Stat, StorageError, Verified};
 
 use crate::error::MetaError;
-use crate::index::TagRow;
+use crate::index::{ManifestRow, TagRow};
 use crate::layout;
 use crate::locks::Repository;
+use crate::quotas::Exceeded;
 use crate::release::{Doomed, Removal};
 use crate::store::{MetaStore, directory_of};
 
@@ -60,6 +61,8 @@ pub enum PutOutcome {
         /// What it points at.
         current: Digest,
     },
+    /// Nothing was changed: there would be more than a quota allows.
+    QuotaExceeded(Exceeded),
 }
 
 impl Precondition {
@@ -81,6 +84,7 @@ impl MetaStore {
     /// acknowledged never points at something that a loss of power may take.
     pub fn put_manifest(&self, put: &PutManifest<'_>) -> Result<PutOutcome, MetaError> {
         self.content_is_there(put.content);
+        let sizes = self.sizes_of_parts(put.manifest)?;
         let state = self.repositories.get(put.repository);
         let _excluded = state.exclude();
         if put.precondition != Precondition::Always {
@@ -97,6 +101,20 @@ impl MetaStore {
                 return Ok(PutOutcome::Immutable { tag: tag.clone(), current });
             }
         }
+        let mut contents = sizes.clone();
+        contents.push((*digest, put.content.size()));
+        let reservation = match self.reserve(put.repository, &contents, put.tags) {
+            Ok(Ok(reservation)) => Some(reservation),
+            Ok(Err(exceeded)) => return Ok(PutOutcome::QuotaExceeded(exceeded)),
+            Err(error @ MetaError::Index { .. }) => {
+                tracing::warn!(
+                    repository = %put.repository, %error,
+                    "without an index it can't be told how full a quota is; the push is let through"
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let link = digest.to_string();
         let mut first = vec![layout::revision_link(put.repository, digest)];
         first.extend(put.tags.iter().map(|tag| layout::tag_history_link(put.repository, tag, digest)));
@@ -110,11 +128,18 @@ impl MetaStore {
             self.forget_marks(&marks)?;
             Ok(stats)
         })?;
-        let rows: Vec<TagRow> =
-            put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat)).collect();
-        self.note_in_index(put.repository, &state, |index| {
-            index.put_manifest(put.repository, digest, put.content.size(), Some(put.manifest), &rows)
-        });
+        let rows = put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat, false));
+        let rows: Vec<TagRow> = rows.collect();
+        let row = ManifestRow::new(*digest, put.content.size(), Some(put.manifest));
+        let note = || {
+            self.note_in_index(put.repository, &state, |index| {
+                index.put_manifest(put.repository, &row, &sizes, &rows)
+            });
+        };
+        match reservation {
+            Some(reservation) => reservation.settle(note),
+            None => note(),
+        }
         Ok(PutOutcome::Stored)
     }
 

@@ -17,7 +17,7 @@ use larder_oci::{Algorithm, Digest, Manifest, RepoName, Tag};
 use larder_storage::{Disk, Stat, Verified};
 
 use crate::error::MetaError;
-use crate::index::TagRow;
+use crate::index::{ManifestRow, TagRow};
 use crate::layout;
 use crate::store::MetaStore;
 
@@ -126,7 +126,7 @@ impl MetaStore {
         self.change_files(repository, &state, || {
             self.put_marked(&link, digest, &layout::blob_mark(repository, digest))
         })?;
-        self.note_in_index(repository, &state, |index| index.add_blob(repository, digest));
+        self.note_in_index(repository, &state, |index| index.add_blob(repository, digest, content.size()));
         Ok(())
     }
 
@@ -145,7 +145,8 @@ impl MetaStore {
         if current == Current::Pushed {
             return Ok(CachedOutcome::TagIsPushed);
         }
-        let is_here = self.manifest(repository, digest)?.is_some();
+        let origin = self.manifest_origin(repository, digest)?;
+        let is_here = origin.is_some();
         let moved = put.tag.filter(|_| current != Current::Copy(*digest));
         if is_here && moved.is_none() {
             return Ok(CachedOutcome::Stored);
@@ -160,10 +161,13 @@ impl MetaStore {
                 .put(&layout::tag_history_link(repository, tag, digest), digest.to_string().as_bytes())?;
             let (link, mark) = (layout::tag_current(repository, tag), layout::tag_mark(repository, tag));
             let stat = self.put_marked(&link, digest, &mark)?;
-            Ok(Some(TagRow::new(tag.clone(), *digest, &stat)))
+            Ok(Some(TagRow::new(tag.clone(), *digest, &stat, true)))
         })?;
+        let mut manifest = ManifestRow::new(*digest, put.content.size(), Some(put.manifest));
+        manifest.copied = origin != Some(Origin::Pushed);
+        let sizes = self.sizes_of_parts(put.manifest)?;
         self.note_in_index(repository, &state, |index| {
-            index.put_manifest(repository, digest, put.content.size(), Some(put.manifest), row.as_slice())
+            index.put_manifest(repository, &manifest, &sizes, row.as_slice())
         });
         Ok(CachedOutcome::Stored)
     }
@@ -200,6 +204,10 @@ impl MetaStore {
             marks.iter().map(|(path, mark)| (path.as_path(), mark.as_bytes())).collect();
         // It changes what the files say of the tags' origin, as any change does.
         self.change_files(repository, &state, || Ok(self.disk.put_all(&files)?))?;
+        if !marks.is_empty() {
+            // The rows say of each thing whether it is a copy.
+            self.doubt(&state);
+        }
         Ok(marks.len())
     }
 
@@ -241,7 +249,7 @@ impl MetaStore {
         Ok(Some(marked.and_then(|mark| cached_since(&mark, &stat)).unwrap_or(Origin::Pushed)))
     }
 
-    fn names_in(&self, directory: &Path) -> Result<HashSet<String>, MetaError> {
+    pub(crate) fn names_in(&self, directory: &Path) -> Result<HashSet<String>, MetaError> {
         let entries = self.disk.list(directory)?.unwrap_or_default();
         Ok(entries.into_iter().map(|entry| entry.name).collect())
     }

@@ -11,6 +11,7 @@ use crate::error::MetaError;
 use crate::index::{Changes, ManifestRow, TagRow};
 use crate::layout;
 use crate::locks::Repository;
+use crate::origin::Origin;
 use crate::store::{MetaStore, TagTarget};
 
 /// The longest stored manifest that is read into the index. Twice what may be pushed: other
@@ -68,6 +69,7 @@ impl MetaStore {
         self.compare_tags(name, &mut changes)?;
         self.compare_manifests(name, read_ahead, &mut changes)?;
         self.compare_blobs(name, &mut changes)?;
+        self.compare_sizes(name, &mut changes)?;
         let listed = self.disk.stat(&layout::manifests(name))?.is_some()
             || self.disk.stat(&layout::all_layers(name))?.is_some();
         self.index.apply(name, listed, &changes)?;
@@ -175,15 +177,19 @@ impl MetaStore {
     fn compare_tags(&self, name: &RepoName, changes: &mut Changes) -> Result<(), MetaError> {
         let mut rows: HashMap<Tag, TagRow> =
             self.index.tag_rows(name)?.into_iter().map(|row| (row.tag.clone(), row)).collect();
+        let marked = self.names_in(&layout::tag_marks(name))?;
         for entry in self.disk.list(&layout::tags(name))?.unwrap_or_default() {
             let Ok(tag) = entry.name.parse::<Tag>() else { continue };
             let Some(stat) = self.disk.stat(&layout::tag_current(name, &tag))? else { continue };
             let row = rows.remove(&tag);
-            if row.as_ref().is_some_and(|row| row.is_of(&stat)) {
+            let copied = marked.contains(&entry.name) && is_copy(self.tag_origin(name, &tag)?);
+            if row.as_ref().is_some_and(|row| row.is_of(&stat) && row.copied == copied) {
                 continue;
             }
             match self.resolve_tag(name, &tag) {
-                Ok(Some(TagTarget::Linked(digest))) => changes.tags.push(TagRow::new(tag, digest, &stat)),
+                Ok(Some(TagTarget::Linked(digest))) => {
+                    changes.tags.push(TagRow::new(tag, digest, &stat, copied));
+                }
                 Ok(Some(TagTarget::Healed(digest))) => changes.tags.push(TagRow::of_no_file(tag, digest)),
                 Ok(None) => changes.removed_tags.extend(row.map(|row| row.tag)),
                 Err(error @ MetaError::DamagedLink { .. }) => {
@@ -201,7 +207,7 @@ impl MetaStore {
         let known = self.index.manifest_digests(name)?;
         let mut rows = HashMap::new();
         for digest in self.links_below(|algorithm| layout::revisions(name, algorithm))? {
-            if !known.contains(&digest)
+            if !known.contains_key(&digest)
                 && let Some(row) = self.read_manifest_row(name, &digest)?
             {
                 rows.insert(digest, row);
@@ -217,9 +223,13 @@ impl MetaStore {
         changes: &mut Changes,
     ) -> Result<(), MetaError> {
         let mut rows = self.index.manifest_digests(name)?;
+        let marked: HashSet<Digest> =
+            self.marked(|algorithm| layout::manifest_marks_of(name, algorithm))?.into_iter().collect();
         for digest in self.links_below(|algorithm| layout::revisions(name, algorithm))? {
             let is_there = self.blobs.find(&digest)?.is_some();
-            if is_there && rows.remove(&digest) {
+            let copied = marked.contains(&digest) && is_copy(self.manifest_origin(name, &digest)?);
+            if is_there && rows.get(&digest) == Some(&copied) {
+                rows.remove(&digest);
                 continue;
             }
             let row = match read_ahead.remove(&digest).filter(|_| is_there) {
@@ -228,10 +238,31 @@ impl MetaStore {
             };
             if let Some(row) = row {
                 rows.remove(&digest);
-                changes.manifests.push(row);
+                changes.manifests.push(ManifestRow { copied, ..row });
             }
         }
-        changes.removed_manifests.extend(rows);
+        changes.removed_manifests.extend(rows.into_keys());
+        Ok(())
+    }
+
+    /// What the repository holds may have been taken away or brought back since, by whatever program.
+    fn compare_sizes(&self, name: &RepoName, changes: &mut Changes) -> Result<(), MetaError> {
+        let mut known = self.index.sizes_held(name)?;
+        for digest in changes.blobs.iter().flat_map(|(digest, target)| [Some(*digest), *target]).flatten() {
+            known.entry(digest).or_default();
+        }
+        for row in &changes.manifests {
+            row.edges.iter().for_each(|(_, digest)| {
+                known.entry(*digest).or_default();
+            });
+            known.remove(&row.digest);
+        }
+        for (digest, known) in known {
+            let size = self.blobs.stat(&digest)?.map_or(0, |stat| stat.size);
+            if size != known {
+                changes.sizes.push((digest, size));
+            }
+        }
         Ok(())
     }
 
@@ -311,4 +342,8 @@ impl MetaStore {
             }
         }))
     }
+}
+
+fn is_copy(origin: Option<Origin>) -> bool {
+    matches!(origin, Some(Origin::Cached { .. }))
 }

@@ -11,6 +11,7 @@ use crate::index::reserve::RESERVED;
 use crate::index::{Index, IndexSnapshot};
 use crate::layout;
 use crate::locks::{NamesWalked, Repositories, Repository, Unreadable};
+use crate::quotas::Quotas;
 use crate::release::Removal;
 
 /// With less room than this the index is not opened on the disk. It could not keep room for itself, and would not be
@@ -28,6 +29,7 @@ pub struct MetaStore {
     pub(crate) unreadable: Unreadable,
     pub(crate) held_elsewhere: HeldElsewhere,
     pub(crate) knowledge: Knowledge,
+    pub(crate) quotas: Quotas,
     changes: Changes,
 }
 
@@ -55,6 +57,7 @@ impl MetaStore {
             unreadable,
             held_elsewhere,
             knowledge,
+            quotas: Quotas::default(),
             changes,
         })
     }
@@ -163,7 +166,7 @@ impl MetaStore {
             self.disk.put(&layout::layer_link(repository, digest), digest.to_string().as_bytes())?;
             self.forget_marks(&[layout::blob_mark(repository, digest)])
         })?;
-        self.note_in_index(repository, &state, |index| index.add_blob(repository, digest));
+        self.note_in_index(repository, &state, |index| index.add_blob(repository, digest, content.size()));
         Ok(())
     }
 
@@ -249,6 +252,7 @@ impl MetaStore {
 
     /// Content that some repository lacked when it was read may be there now: its rows lack a manifest.
     pub(crate) fn content_is_there(&self, content: &Verified) {
+        self.note_size(content.digest(), content.size());
         for name in self.unreadable.take(content.digest()) {
             self.repositories.get(&name).doubt();
             self.knowledge.doubt();

@@ -12,17 +12,19 @@ pub(crate) struct TagRow {
     pub(crate) digest: Digest,
     pub(crate) modified: i64,
     pub(crate) inode: i64,
+    /// Whether it was fetched from an upstream.
+    pub(crate) copied: bool,
 }
 
 impl TagRow {
-    pub(crate) fn new(tag: Tag, digest: Digest, link: &Stat) -> TagRow {
-        TagRow { tag, digest, modified: link.modified_nanoseconds, inode: link.inode.cast_signed() }
+    pub(crate) fn new(tag: Tag, digest: Digest, link: &Stat, copied: bool) -> TagRow {
+        TagRow { tag, digest, modified: link.modified_nanoseconds, inode: link.inode.cast_signed(), copied }
     }
 
     /// A tag whose link file is damaged. What it points at depends on more than that file, so it is
     /// read again whenever files and rows are compared: no file is number 0.
     pub(crate) fn of_no_file(tag: Tag, digest: Digest) -> TagRow {
-        TagRow { tag, digest, modified: 0, inode: 0 }
+        TagRow { tag, digest, modified: 0, inode: 0, copied: false }
     }
 
     /// Whether the row was read from this very file.
@@ -33,7 +35,8 @@ impl TagRow {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<TagRow> {
         let name: String = row.get(0)?;
         let tag = name.parse().map_err(|error| unreadable(0, Type::Text, error))?;
-        Ok(TagRow { tag, digest: digest_column(row, 1)?, modified: row.get(2)?, inode: row.get(3)? })
+        let digest = digest_column(row, 1)?;
+        Ok(TagRow { tag, digest, modified: row.get(2)?, inode: row.get(3)?, copied: row.get(4)? })
     }
 }
 
@@ -48,6 +51,8 @@ pub(crate) struct ManifestRow {
     pub(crate) descriptor: Option<String>,
     /// Role and digest of everything that it is made of.
     pub(crate) edges: Vec<(i64, Digest)>,
+    /// Whether it was fetched from an upstream.
+    pub(crate) copied: bool,
 }
 
 impl ManifestRow {
@@ -75,6 +80,7 @@ impl ManifestRow {
                 .flat_map(|manifest| manifest.references())
                 .map(|(role, descriptor)| (role_number(role), descriptor.digest))
                 .collect(),
+            copied: false,
         }
     }
 }
@@ -89,11 +95,13 @@ pub(crate) struct Changes {
     /// With the content's digest where that is another one.
     pub(crate) blobs: Vec<(Digest, Option<Digest>)>,
     pub(crate) removed_blobs: Vec<Digest>,
+    /// The lengths of content of which the rows know another one, or none.
+    pub(crate) sizes: Vec<(Digest, u64)>,
 }
 
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
-        self.tags.len() + self.manifests.len() + self.blobs.len() + self.removals() == 0
+        self.tags.len() + self.manifests.len() + self.blobs.len() + self.removals() + self.sizes.len() == 0
     }
 
     pub(crate) fn removals(&self) -> usize {

@@ -4,13 +4,20 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::holdings;
+
 /// Changes whenever the tables do; an index of another version is thrown away and built again.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
+
+/// An index of this version is emptied and filled again from the files, and keeps what no file says: when things were
+/// last asked for.
+const EMPTIED_VERSION: i64 = 3;
 
 /// How long a connection waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(30);
 
-const TABLES: &str = "
+/// Those that an emptied index keeps.
+const KEPT_TABLES: &str = "
     CREATE TABLE repositories (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -19,6 +26,19 @@ const TABLES: &str = "
     );
     CREATE INDEX repositories_listed ON repositories (name) WHERE listed = 1;
 
+    -- The one thing here that no file says: when manifests, and blobs that were fetched from an upstream, were last asked
+    -- for, in seconds since 1970. Lost with the index, a copy counts as last asked for when it was fetched, and everything
+    -- else as when the index was made (`pulls_known`).
+    CREATE TABLE accesses (
+        repository INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        accessed INTEGER NOT NULL,
+        PRIMARY KEY (repository, digest)
+    ) WITHOUT ROWID;
+";
+
+/// Those that are filled from the files of each repository.
+const TABLES: &str = "
     -- A digest is a byte for its algorithm and the hash.
     CREATE TABLE tags (
         repository INTEGER NOT NULL,
@@ -27,6 +47,8 @@ const TABLES: &str = "
         -- Of the link file: another one means that somebody else has moved the tag.
         modified INTEGER NOT NULL,
         inode INTEGER NOT NULL,
+        -- Whether it was fetched from an upstream.
+        copied INTEGER NOT NULL,
         PRIMARY KEY (repository, name)
     ) WITHOUT ROWID;
     CREATE INDEX tags_by_digest ON tags (repository, digest);
@@ -39,6 +61,7 @@ const TABLES: &str = "
         subject BLOB,
         artifact_type TEXT,
         descriptor TEXT,
+        copied INTEGER NOT NULL,
         PRIMARY KEY (repository, digest)
     ) WITHOUT ROWID;
     CREATE INDEX referrers ON manifests (repository, subject, digest) WHERE subject IS NOT NULL;
@@ -52,6 +75,8 @@ const TABLES: &str = "
         parent BLOB NOT NULL,
         child BLOB NOT NULL,
         role INTEGER NOT NULL,
+        -- Whether the parent was fetched from an upstream.
+        copied INTEGER NOT NULL,
         PRIMARY KEY (repository, parent, child, role)
     ) WITHOUT ROWID;
     CREATE INDEX edges_by_child ON edges (child, repository);
@@ -65,17 +90,10 @@ const TABLES: &str = "
     ) WITHOUT ROWID;
     CREATE INDEX blobs_by_target ON blobs (target) WHERE target IS NOT NULL;
     CREATE INDEX blobs_by_repository ON blobs (repository, digest);
-
-    -- The one thing here that no file says: when manifests, and blobs that were fetched from an upstream, were last asked
-    -- for, in seconds since 1970. Lost with the index, a copy counts as last asked for when it was fetched, and everything
-    -- else as when the index was made (`pulls_known`).
-    CREATE TABLE accesses (
-        repository INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        accessed INTEGER NOT NULL,
-        PRIMARY KEY (repository, digest)
-    ) WITHOUT ROWID;
 ";
+
+/// What of an older index goes.
+const DROP_TABLES: &str = "DROP TABLE tags; DROP TABLE manifests; DROP TABLE edges; DROP TABLE blobs;";
 
 /// Made also in an index that is there already: what it holds is no reason to lose the rest.
 const LATER_TABLES: &str = "
@@ -87,17 +105,23 @@ const LATER_TABLES: &str = "
 pub(super) const TABLES_OF_A_REPOSITORY: [&str; 5] = ["tags", "manifests", "edges", "blobs", "accesses"];
 
 /// Everything that the index says, without numbers that depend on the order of events.
-pub(super) const SNAPSHOT: [&str; 5] = [
+pub(super) const SNAPSHOT: [&str; 9] = [
     "SELECT 'repository ' || name || ' listed=' || listed FROM repositories",
-    "SELECT 'tag ' || r.name || ':' || t.name || ' ' || hex(digest) || ' ' || modified || ' ' || inode
+    "SELECT 'tag ' || r.name || ':' || t.name || ' ' || hex(digest) || ' ' || modified || ' ' || inode || ' ' || copied
      FROM tags t JOIN repositories r ON id = repository",
     "SELECT 'manifest ' || name || ' ' || hex(digest) || ' ' || size || ' ' || coalesce(hex(subject), '-')
-     || ' ' || coalesce(artifact_type, '-') || ' ' || coalesce(descriptor, '-')
+     || ' ' || coalesce(artifact_type, '-') || ' ' || coalesce(descriptor, '-') || ' ' || copied
      FROM manifests JOIN repositories ON id = repository",
     "SELECT 'edge ' || name || ' ' || hex(parent) || ' ' || role || ' ' || hex(child)
      FROM edges JOIN repositories ON id = repository",
     "SELECT 'blob ' || name || ' ' || hex(digest) || ' ' || coalesce(hex(target), '-')
      FROM blobs JOIN repositories ON id = repository",
+    "SELECT 'content ' || hex(digest) || ' ' || size || ' holders=' || holders FROM contents",
+    "SELECT 'holding ' || name || ' ' || hex(digest) || ' ' || refs || ' ' || named || ' ' || pushed
+     FROM holdings JOIN repositories ON id = repository",
+    "SELECT 'usage ' || name || ' ' || bytes || ' own=' || own || ' tags=' || tags
+     FROM usage JOIN repositories ON id = repository",
+    "SELECT 'everything ' || bytes FROM everything WHERE bytes > 0",
 ];
 
 /// Opens the index for writing, and says where it is. One that is damaged or of another version is
@@ -145,13 +169,21 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version != VERSION {
-        if version != 0 {
+    let (tables, counts) = (TABLES, holdings::tables());
+    let prepare = match version {
+        VERSION => None,
+        0 => Some(KEPT_TABLES),
+        EMPTIED_VERSION => Some(DROP_TABLES),
+        _ => {
             drop(connection);
             set_aside(path);
             return open_writer(path);
         }
-        connection.execute_batch(&format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    };
+    if let Some(prepare) = prepare {
+        connection.execute_batch(&format!(
+            "BEGIN; {prepare} {tables} {counts} PRAGMA user_version = {VERSION}; COMMIT;"
+        ))?;
     }
     connection.execute_batch(LATER_TABLES)?;
     Ok(connection)

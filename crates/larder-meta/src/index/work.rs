@@ -43,6 +43,8 @@ pub(crate) fn take() -> Work {
 fn note(event: TraceEvent<'_>) {
     WORK.with_borrow_mut(|work| match event {
         // A statement that is kept prepared counts on and on: what it had before it began is taken off.
+        // The call of a trigger, which is a part of the statement at hand.
+        TraceEvent::Stmt(_, text) if text.starts_with("--") => {}
         TraceEvent::Stmt(statement, _) => {
             work.add(&statement, -1);
             if !work.statements.contains(statement.sql().as_ref()) {

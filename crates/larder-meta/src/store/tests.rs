@@ -8,6 +8,7 @@ mod growth;
 mod links;
 mod listing;
 mod uploads;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use larder_storage::hook::{DiskHook, Mutation};
 
 use super::*;
 use crate::index::{Changes, ManifestRow, TagRow, work};
-use crate::{Listing, Release};
+use crate::{Listing, QuotaRule, Release};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
@@ -108,6 +108,17 @@ fn common_layer() -> Digest {
     Digest::sha256(b"a layer that every repository holds")
 }
 
+/// Every push is judged by it.
+fn quota_of_all() -> QuotaRule {
+    QuotaRule {
+        place: "quota 1".into(),
+        repositories: Vec::new(),
+        bytes: Some(1 << 40),
+        tags: Some(1 << 30),
+        copies: false,
+    }
+}
+
 fn many_manifests(size: usize) -> Vec<ManifestRow> {
     let row = |number: usize| {
         // Half are about one subject, a quarter about one each, a quarter are images.
@@ -127,6 +138,7 @@ fn many_manifests(size: usize) -> Vec<ManifestRow> {
             artifact_type: subject.map(|_| COMMON.to_owned()),
             descriptor: subject.map(|_| descriptor),
             edges: vec![(0, filler(b'c', number)), (1, common_layer())],
+            copied: false,
         }
     };
     (0..size).map(row).collect()
@@ -138,6 +150,7 @@ impl Ground {
         let changed = Arc::new(Changed::default());
         let disk = Arc::new(Disk::open_with(root.path(), Some(changed.clone())).unwrap());
         let store = MetaStore::open(Arc::clone(&disk), Blobs::new(disk)).unwrap();
+        store.set_quotas(&[quota_of_all()]);
         put_app(&store, &image("first"), &["moved"]);
         put_app(&store, &image("busy subject"), &[]);
         put_app(&store, &image("quiet subject"), &[]);
@@ -155,11 +168,13 @@ impl Ground {
             digest: filler(b'm', number),
             modified: 1,
             inode: 1,
+            copied: false,
         };
         let changes = Changes {
             tags: (0..size).map(tag_row).collect(),
             manifests: many_manifests(size),
             blobs: (0..size).map(|number| (filler(b'b', number), None)).collect(),
+            sizes: (0..size).map(|number| (filler(b'b', number), 1)).chain([(common_layer(), 10)]).collect(),
             ..Changes::default()
         };
         store.index.apply(&app(), true, &changes).unwrap();
@@ -199,7 +214,7 @@ impl Ground {
 
 type Request = (&'static str, fn(&Ground));
 
-const QUESTIONS: [Request; 17] = [
+const QUESTIONS: [Request; 20] = [
     ("tags, first page", |ground| assert_full(&ground.tags_after(""))),
     ("tags, a page from the middle", |ground| {
         assert_full(&ground.tags_after(&format!("t{:06}", ground.size / 2)));
@@ -244,10 +259,23 @@ const QUESTIONS: [Request; 17] = [
     ("the tags of a manifest", |ground| {
         assert_eq!(ground.store.index.tags_of(&app(), &doomed()).unwrap().len(), 3);
     }),
+    ("what all repositories take, and the largest", |ground| {
+        let usage = ground.store.total_usage(PAGE).unwrap();
+        assert!(usage.bytes > ground.size as u64);
+        assert_eq!((usage.repositories.items.len(), usage.repositories.more), (PAGE, true));
+        assert_eq!(usage.repositories.items[0].repository, app());
+    }),
+    ("what one repository takes", |ground| {
+        assert_eq!(ground.store.repository_usage(&name("a/000001")).unwrap().unwrap().unique, 0);
+    }),
+    ("how it stands with a quota of all", |ground| {
+        let [quota] = ground.store.quota_usages().unwrap().try_into().unwrap();
+        assert!(quota.bytes > ground.size as u64 && quota.tags > ground.size as u64);
+    }),
 ];
 
 /// In this order: each finds what the ones before it have left.
-const CHANGES: [Request; 12] = [
+const CHANGES: [Request; 13] = [
     ("a tag moves to a new manifest", |ground| {
         put_app(&ground.store, &image("second"), &["moved"]);
     }),
@@ -277,6 +305,11 @@ const CHANGES: [Request; 12] = [
     }),
     ("a blob is linked", |ground| {
         link(&ground.store, "team/app", b"new layer");
+    }),
+    ("a blob is judged by a quota", |ground| {
+        let (digest, whole) = (filler(b'q', 1), ground.size as u64);
+        assert_eq!(ground.store.room_for_blob(&app(), &common_layer(), u64::MAX).unwrap(), None);
+        assert!(ground.store.room_for_blob(&app(), &digest, u64::MAX).unwrap().unwrap().used > whole);
     }),
     ("a blob comes into a new repository", |ground| {
         link(&ground.store, "newcomer", b"layer");

@@ -219,6 +219,7 @@ fn preconditions_hold_for_every_tag_or_nothing_happens() {
                 assert_eq!(store.tag(&name("app"), &failed).unwrap(), current);
             }
             PutOutcome::Immutable { tag, .. } => panic!("nobody has said that {tag} is immutable"),
+            PutOutcome::QuotaExceeded(exceeded) => panic!("nobody has set a quota: {exceeded}"),
         }
         if files(root.path()) != before {
             for name_of in ["free", "new"] {
