@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_meta::MetaError;
+use larder_meta::{Exceeded, MetaError};
 use larder_oci::{Digest, ManifestError, Reference, RepoName, Role, Tag, UploadId};
 use larder_storage::{Shortage, StorageError};
 
@@ -116,6 +116,14 @@ pub enum RegistryError {
         current: Digest,
         /// The rule's place.
         rule: Arc<str>,
+    },
+    /// There would be more than a quota allows.
+    #[error("{exceeded}")]
+    QuotaExceeded {
+        /// The repository.
+        repository: RepoName,
+        /// The quota, and its numbers.
+        exceeded: Box<Exceeded>,
     },
     /// No such deletion can be undone.
     #[error(

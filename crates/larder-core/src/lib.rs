@@ -24,6 +24,8 @@ mod upload;
 mod delete;
 mod collect;
 mod retention;
+mod usage;
+mod quota;
 mod discover;
 mod maintenance;
 mod pause;
@@ -49,11 +51,15 @@ pub use collect::{
 pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
-pub use larder_meta::{Counts, Inspector, Listing, MetaError, Page, Precondition, Removal, RemovedTag};
+pub use larder_meta::{
+    Counts, Exceeded, Inspector, Limited, Listing, MetaError, Page, Precondition, QuotaRule, QuotaUsage, Removal,
+    RemovedTag,
+};
 pub use maintenance::UploadPurging;
 pub use pause::MaintenanceState;
 pub use pull::{Blob, BlobContent, PulledManifest, StoredManifest};
 pub use push::{LONGEST_MANIFEST, ManifestPush, PushedManifest};
+pub use quota::NEARLY_FULL;
 pub use registry::{Environment, Registry, Settings};
 pub use retention::{
     Go, ImmutableRule, Keeping, ManifestFacts, ManifestVerdict, RepositoryFacts, RepositoryVerdicts,
@@ -69,6 +75,7 @@ pub use upstream::{
 pub use upstreams::{
     Freshness, FreshnessRule, TagPattern, UpstreamPlace, UpstreamRepository, UpstreamSettings, Upstreams,
 };
+pub use usage::{MOST_LISTED_USAGES, Usage, UsageOf};
 pub use verify::{
     BrokenFound, DamagedBlob, FaultFound, LackFound, OfflinePass, PASS_FILE, Pass, Place, REQUEST_FILE,
     Stage, VerifyCounters, VerifyReport, VerifySchedule,

@@ -8,6 +8,7 @@ use larder_storage::Verified;
 use crate::collect::Thing;
 use crate::error::{MissingReference, RegistryError};
 use crate::events::{Event, Reporting};
+use crate::quota::exceeded_in;
 use crate::registry::{Inner, Registry};
 
 /// The longest manifest that is taken in, in bytes: what registry:2 allows and what the OCI
@@ -162,6 +163,7 @@ impl Inner {
         let rules = self.retention_rules();
         let is_immutable = |tag: &&Tag| rules.immutable_by(repository, tag).is_some();
         let immutable: Vec<Tag> = tags.iter().filter(is_immutable).cloned().collect();
+        self.know_quotas(repository);
         let content = self.blobs.put(&digest, &push.bytes)?;
         let outcome = self.meta.put_manifest(&PutManifest {
             repository,
@@ -189,6 +191,7 @@ impl Inner {
                 let rule = rules.immutable_by(repository, &tag).unwrap_or_default();
                 Err(RegistryError::TagImmutable { repository: repository.clone(), tag, current, rule })
             }
+            PutOutcome::QuotaExceeded(exceeded) => Err(exceeded_in(repository, exceeded)),
             PutOutcome::PreconditionFailed { tag, current } => {
                 Err(RegistryError::PreconditionFailed { tag, current })
             }

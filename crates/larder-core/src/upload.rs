@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use larder_meta::{Exceeded, Limited};
 use larder_oci::{Access, Algorithm, ChunkRange, Digest, Push, RepoName, UploadId};
 use larder_storage::Staged;
 use tokio::runtime::Handle;
@@ -26,6 +27,7 @@ use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::events::{Event, Reporting};
 use crate::pause::Change;
+use crate::quota::exceeded_in;
 use crate::registry::{Inner, Registry};
 
 /// Bytes that are gathered before they go to the disk in one piece: enough that a system call and a
@@ -124,6 +126,8 @@ impl Registry {
         Ok(UploadWriter {
             reporting: self.reporting(access),
             registry: self.clone(),
+            before: length,
+            largest: self.inner.meta.largest_blob(&repository),
             session: Session { inner: Arc::clone(&self.inner), repository, id, _change: change },
             chunk,
             received: 0,
@@ -169,6 +173,9 @@ pub struct UploadWriter {
     session: Session,
     chunk: Option<ChunkRange>,
     received: u64,
+    /// What the session held before, and the quota that is too small for more than so many bytes.
+    before: u64,
+    largest: Option<(u64, Arc<str>)>,
     batch: Batch,
     later_turns: LaterTurns,
     state: State,
@@ -209,6 +216,11 @@ impl UploadWriter {
         }
     }
 
+    /// Bytes that the session held before this request.
+    pub fn held(&self) -> u64 {
+        self.before
+    }
+
     /// Takes in the next bytes. They may reach the disk later; an error of an earlier piece comes here.
     ///
     /// # Cancel safety
@@ -222,6 +234,7 @@ impl UploadWriter {
             let (received, claimed) = (self.received, chunk.length());
             return Err(RegistryError::ChunkLength { received, claimed });
         }
+        self.check_quota(self.before + self.received).await?;
         self.batch.length += bytes.len();
         self.batch.pieces.push(bytes);
         if self.batch.length >= BATCH {
@@ -268,6 +281,9 @@ impl UploadWriter {
                 let Some(staged) = held.take_staged() else {
                     return Err(RegistryError::UploadUnknown { repository, id });
                 };
+                inner
+                    .room_for_blob(&repository, &digest, staged.length())
+                    .inspect_err(|error| session.failed(error))?;
                 // Published and not yet linked, it looks like garbage.
                 let hold = inner.collector.fence.hold(vec![Thing::Content(digest)]);
                 inner.collector.fence.promise(&repository, &digest);
@@ -293,6 +309,23 @@ impl UploadWriter {
                 reporting.changed(&repository, || vec![Event::BlobPushed { digest, size }])
             })
             .await
+    }
+
+    /// A blob that is larger than a whole quota will never find room, whatever its digest; then the session ends.
+    async fn check_quota(&mut self, length: u64) -> Result<(), RegistryError> {
+        let Some((limit, place)) = self.largest.clone().filter(|(limit, _)| length > *limit) else {
+            return Ok(());
+        };
+        let quotas = self.registry.quotas().await.unwrap_or_default();
+        let used = quotas.iter().find(|quota| quota.rule.place == place).map_or(0, |quota| quota.bytes);
+        let limited = Limited::Bytes;
+        let exceeded = Exceeded { place, limited, used, wanted: length, limit };
+        let error = exceeded_in(&self.session.repository, exceeded);
+        let held = self.settle().await?;
+        self.batch = Batch::default();
+        self.session.failed(&error);
+        drop(held);
+        Err(error)
     }
 
     fn check_length(&self) -> Result<(), RegistryError> {
@@ -361,17 +394,17 @@ impl Session {
     }
 
     /// On a full disk the session goes, whose turn the caller holds: what it has taken in is the very room that is
-    /// missing, and would else be held until abandoned uploads are purged. No client goes on after such an answer; all
-    /// begin anew.
+    /// missing, and would else be held until abandoned uploads are purged. The same where a quota has no room for it. No
+    /// client goes on after such an answer; all begin anew.
     fn failed(&self, error: &RegistryError) {
-        if !matches!(error, RegistryError::NoSpace(_)) {
+        if !matches!(error, RegistryError::NoSpace(_) | RegistryError::QuotaExceeded { .. }) {
             return;
         }
         match self.inner.meta.remove_upload(&self.repository, self.id) {
             Ok(_) => self.inner.sessions.forget(&self.repository, self.id),
             Err(error) => tracing::warn!(
                 repository = %self.repository, upload = %self.id, %error,
-                "an upload that the full disk has ended keeps its room until it is purged"
+                "an upload for which there was no room keeps what it has until it is purged"
             ),
         }
     }

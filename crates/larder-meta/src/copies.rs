@@ -162,7 +162,10 @@ impl MetaStore {
         Ok(parts)
     }
 
-    pub(crate) fn marked(&self, directory: impl Fn(Algorithm) -> std::path::PathBuf) -> Result<Vec<Digest>, MetaError> {
+    pub(crate) fn marked(
+        &self,
+        directory: impl Fn(Algorithm) -> std::path::PathBuf,
+    ) -> Result<Vec<Digest>, MetaError> {
         let mut found = Vec::new();
         for algorithm in Algorithm::ALL {
             for entry in self.disk.list(&directory(algorithm))?.unwrap_or_default() {

@@ -128,7 +128,8 @@ impl MetaStore {
             self.forget_marks(&marks)?;
             Ok(stats)
         })?;
-        let rows = put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat, false));
+        let rows =
+            put.tags.iter().zip(&stats).map(|(tag, stat)| TagRow::new(tag.clone(), *digest, stat, false));
         let rows: Vec<TagRow> = rows.collect();
         let row = ManifestRow::new(*digest, put.content.size(), Some(put.manifest));
         let note = || {

@@ -122,6 +122,19 @@ impl QuotaUsage {
     }
 }
 
+impl fmt::Display for QuotaUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.rule.place)?;
+        if let Some(limit) = self.rule.bytes {
+            write!(f, "{} used of {}", in_units(self.bytes), in_units(limit))?;
+        }
+        if let Some(limit) = self.rule.tags {
+            write!(f, "{}{} tags of {limit}", if self.rule.bytes.is_some() { ", " } else { "" }, self.tags)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Exceeded { place, limited, used, wanted, limit } = self;
@@ -331,7 +344,9 @@ impl MetaStore {
         new_tags: u64,
         reserved: &Reserved,
     ) -> Result<Result<BTreeSet<Digest>, Exceeded>, MetaError> {
-        let Some((mut used, mut tags)) = self.index.quota_sums(meant)? else { return Ok(Ok(BTreeSet::new())) };
+        let Some((mut used, mut tags)) = self.index.quota_sums(meant)? else {
+            return Ok(Ok(BTreeSet::new()));
+        };
         let pending = reserved.0.get(&meant.text());
         for (digest, (size, _)) in pending.iter().flat_map(|pending| &pending.contents) {
             // Written by one push and still held by another.

@@ -7,7 +7,7 @@
 
 mod graph;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use larder_oci::{Digest, RepoName, Tag};
 
@@ -15,7 +15,7 @@ use crate::error::MetaError;
 use crate::index::{RepositoryUsage, Weight};
 use crate::listing::Listing;
 use crate::store::MetaStore;
-use graph::Graph;
+use graph::{Deletion, Graph};
 
 /// Repositories that are named as needing the same content.
 const MOST_HOLDERS: usize = 100;
@@ -83,29 +83,38 @@ impl MetaStore {
         let (bytes, unique) = self.index.bytes_below(prefix)?;
         let mut repositories = self.index.usage_below(prefix)?;
         repositories.sort_by(|left, right| {
-            (right.unique, right.bytes).cmp(&(left.unique, left.bytes)).then_with(|| left.repository.cmp(&right.repository))
+            (right.unique, right.bytes)
+                .cmp(&(left.unique, left.bytes))
+                .then_with(|| left.repository.cmp(&right.repository))
         });
         Ok(PrefixUsage { bytes, unique, repositories })
     }
 
-    /// What each tag of a repository takes; most first. Costs what is in the repository.
-    pub fn tag_usages(&self, name: &RepoName) -> Result<Vec<TagUsage>, MetaError> {
+    /// What each tag of a repository takes, most first, and the bytes of what no tag leads to. Costs what is in the
+    /// repository.
+    pub fn tag_usages(&self, name: &RepoName) -> Result<(Vec<TagUsage>, u64), MetaError> {
         let graph = self.graph(name)?;
-        let mut usages: Vec<TagUsage> =
-            graph.tags().map(|(tag, digest)| usage_of(&graph, tag, digest)).collect();
+        let mut tagged = BTreeSet::new();
+        let mut usages = Vec::new();
+        for (tag, digest) in graph.tags() {
+            let deletion = graph.deletion(digest);
+            tagged.extend(deletion.all().copied());
+            usages.push(usage_of(&graph, &deletion, tag, digest));
+        }
+        let untagged = graph.bytes_beside(&tagged);
         usages.sort_by(|left, right| {
             (right.unique, right.bytes).cmp(&(left.unique, left.bytes)).then_with(|| left.tag.cmp(&right.tag))
         });
-        Ok(usages)
+        Ok((usages, untagged))
     }
 
     /// What a tag takes, and what needs the part that would stay. `None` if there is no such tag.
     pub fn tag_usage(&self, name: &RepoName, tag: &Tag) -> Result<Option<TagUsageExplained>, MetaError> {
         let graph = self.graph(name)?;
         let Some(digest) = graph.target(tag) else { return Ok(None) };
-        let usage = usage_of(&graph, tag, digest);
-        let mut needed_by: BTreeMap<String, u64> = BTreeMap::new();
         let deletion = graph.deletion(digest);
+        let usage = usage_of(&graph, &deletion, tag, digest);
+        let mut needed_by: BTreeMap<String, u64> = BTreeMap::new();
         for (content, weight) in deletion.stays(&graph).filter(|(_, weight)| weight.size > 0) {
             for holder in graph.needed_by(tag, &deletion, &content) {
                 *needed_by.entry(format!("{name}{holder}")).or_default() += weight.size;
@@ -137,8 +146,7 @@ impl MetaStore {
     }
 }
 
-fn usage_of(graph: &Graph, tag: &Tag, digest: &Digest) -> TagUsage {
-    let deletion = graph.deletion(digest);
+fn usage_of(graph: &Graph, deletion: &Deletion, tag: &Tag, digest: &Digest) -> TagUsage {
     TagUsage {
         tag: tag.clone(),
         digest: *digest,

@@ -1,4 +1,5 @@
-//! Larder's own API, below `/api/v1/`: the collector, retention, undoing, a tag's history. What it says of the cache is in `cache.rs` and `warm.rs`.
+//! Larder's own API, below `/api/v1/`: the collector, retention, undoing, a tag's history. What it says of the cache is in `cache.rs` and `warm.rs`,
+//! of what things take in `usage.rs`.
 
 use http::{Method, Response, StatusCode};
 use larder_core::{Planning, Removed, Rewinding, Run};
@@ -25,6 +26,8 @@ impl Call {
             Api::Warm => self.warming().await,
             Api::Retention => self.retention().await,
             Api::Status => self.status().await,
+            Api::Usage => self.usage().await,
+            Api::Quotas => self.quotas().await,
         }
     }
 

@@ -156,6 +156,13 @@ pub(crate) fn from_registry(error: &RegistryError, request_id: &str) -> Vec<ApiE
             let denied = ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, words.clone());
             vec![ApiError { message: Some(words), ..denied }]
         }
+        RegistryError::QuotaExceeded { .. } => {
+            let fix = "delete what nobody needs, which counts until its grace time is over and the collector has been \
+                       there, or have the registry's operator raise the limit";
+            let words = with_fix(error, fix);
+            let denied = ApiError::new(StatusCode::FORBIDDEN, ErrorCode::Denied, words.clone());
+            vec![ApiError { message: Some(words), ..denied }]
+        }
         RegistryError::PreconditionFailed { .. } => {
             let fix = "look at what the tag points at now, and decide anew";
             one(StatusCode::PRECONDITION_FAILED, ErrorCode::Denied, fix)

@@ -49,6 +49,8 @@ pub fn plainest_path(path: &str) -> Option<String> {
         Route::Api(Api::Warm) => "/api/v1/cache/warm".to_owned(),
         Route::Api(Api::Retention) => "/api/v1/retention".to_owned(),
         Route::Api(Api::Status) => "/api/v1/status".to_owned(),
+        Route::Api(Api::Usage) => "/api/v1/du".to_owned(),
+        Route::Api(Api::Quotas) => "/api/v1/quotas".to_owned(),
     })
 }
 

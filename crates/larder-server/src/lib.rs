@@ -28,6 +28,7 @@ mod token;
 mod api;
 mod retention;
 mod status;
+mod usage;
 mod control;
 mod content;
 mod condition;

@@ -15,11 +15,13 @@ use crate::cache::UpstreamReports;
 use crate::route::Route;
 use cache::CacheNumbers;
 use certificates::CertificateNumbers;
+use quotas::QuotaNumbers;
 use histogram::Histogram;
 use storage::StorageNumbers;
 
 mod cache;
 mod certificates;
+mod quotas;
 mod histogram;
 mod process;
 mod storage;
@@ -56,6 +58,7 @@ pub struct Metrics {
     cache: OnceLock<CacheNumbers>,
     certificates: OnceLock<CertificateNumbers>,
     storage: OnceLock<StorageNumbers>,
+    quotas: OnceLock<QuotaNumbers>,
 }
 
 struct OfHandler {
@@ -91,6 +94,7 @@ impl Metrics {
             cache: OnceLock::new(),
             certificates: OnceLock::new(),
             storage: OnceLock::new(),
+            quotas: OnceLock::new(),
         }
     }
 
@@ -105,6 +109,11 @@ impl Metrics {
     pub fn show_storage(&self, registry: larder_core::Registry) {
         // A second call would mean a second registry in the process.
         let _ = self.storage.set(StorageNumbers(registry));
+    }
+
+    /// Shows how full this registry's quotas are, too. Counts once.
+    pub fn show_quotas(&self, registry: larder_core::Registry) {
+        let _ = self.quotas.set(QuotaNumbers(registry));
     }
 
     /// Shows when the certificate ends, too. Counts once.

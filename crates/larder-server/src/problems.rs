@@ -306,10 +306,10 @@ fn shortened(text: &str) -> String {
 
 impl App {
     /// What stands first, then what was refused.
-    pub(crate) fn all_problems(&self) -> Value {
+    pub(crate) async fn all_problems(&self) -> Value {
         let mut told = self.problems.to_json();
         if let Some(problems) = told.get_mut("problems").and_then(Value::as_array_mut) {
-            problems.splice(0..0, self.standing_problems(SystemTime::now()));
+            problems.splice(0..0, self.standing_problems(SystemTime::now()).await);
         }
         told
     }
@@ -319,7 +319,7 @@ impl Call {
     /// `GET /api/v1/problems`
     pub(crate) async fn problems(&self) -> Answer {
         self.may_administer().await?;
-        Ok(respond::json(StatusCode::OK, &self.app.all_problems()))
+        Ok(respond::json(StatusCode::OK, &self.app.all_problems().await))
     }
 
     /// `GET /api/v1/clients`

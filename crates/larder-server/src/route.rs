@@ -68,6 +68,10 @@ pub(crate) enum Api {
     Retention,
     /// `status`: everything at a glance.
     Status,
+    /// `du`: what things take.
+    Usage,
+    /// `quotas`: how full they are.
+    Quotas,
 }
 
 /// Why a path means nothing here.
@@ -131,6 +135,8 @@ impl Route {
             "/api/v1/cache/warm" => Ok(Route::Api(Api::Warm)),
             "/api/v1/retention" => Ok(Route::Api(Api::Retention)),
             "/api/v1/status" => Ok(Route::Api(Api::Status)),
+            "/api/v1/du" => Ok(Route::Api(Api::Usage)),
+            "/api/v1/quotas" => Ok(Route::Api(Api::Quotas)),
             other => {
                 let rest = other.strip_prefix("/v2/").ok_or(RouteError::NotFound)?;
                 Route::parse_repository(rest)
@@ -215,6 +221,7 @@ impl Route {
             Route::Api(Api::Gc | Api::Warm | Api::Retention) => "GET, HEAD, POST",
             Route::Api(Api::Undo) => "POST",
             Route::Api(Api::Removals | Api::History | Api::Cache | Api::Status) => "GET, HEAD",
+            Route::Api(Api::Usage | Api::Quotas) => "GET, HEAD",
             Route::Api(Api::Maintenance) => "GET, HEAD, PUT",
         }
     }

@@ -21,7 +21,7 @@ impl Call {
         let observers = &self.app.observers;
         let about = observers.about.as_ref();
         let shown = observers.tls.as_ref().and_then(|tls| tls.shown());
-        let problems = self.app.all_problems();
+        let problems = self.app.all_problems().await;
         let problems = problems.get("problems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let more = json!({
             "version": about.map(|about| about.version),

@@ -72,6 +72,13 @@ impl Call {
             Ok(writer) => writer,
             Err(error) => return self.refused_chunk(name, error),
         };
+        // Who sends it all with this request is told before he has.
+        let length = writer.held() + self.content_length().unwrap_or(0);
+        if let Err(error) = self.app.registry.room_for_blob(&access, &digest, length).await {
+            drop(writer);
+            self.forget_upload(&access, id).await;
+            return Err(error.into());
+        }
         self.receive(writer, body).await?.finish(&digest).await?;
         Ok(self.blob_created(name, &digest))
     }
@@ -107,6 +114,7 @@ impl Call {
     /// The whole blob in one POST (OCI Distribution Specification, "Single POST").
     async fn upload_at_once(&self, access: &Access<Push>, digest: &Digest, body: Incoming) -> Answer {
         let registry = self.registry();
+        registry.room_for_blob(access, digest, self.content_length().unwrap_or(0)).await?;
         let progress = registry.start_upload(access, Some(digest.algorithm())).await?;
         let writer = registry.write_upload(access, progress.id, None).await?;
         let received = match self.receive(writer, body).await {
@@ -115,12 +123,16 @@ impl Call {
         };
         if let Err(failure) = received {
             // The client never learned of the session, so nobody would come back to it.
-            if let Err(error) = registry.cancel_upload(access, progress.id).await {
-                tracing::debug!(upload = %progress.id, %error, "an upload that failed is left to be purged");
-            }
+            self.forget_upload(access, progress.id).await;
             return Err(failure);
         }
         Ok(self.blob_created(access.repository(), digest))
+    }
+
+    async fn forget_upload(&self, access: &Access<Push>, id: UploadId) {
+        if let Err(error) = self.app.registry.cancel_upload(access, id).await {
+            tracing::debug!(upload = %id, %error, "an upload that failed is left to be purged");
+        }
     }
 
     /// Takes in a body until its end, or until another request takes over the session. What has arrived

@@ -122,6 +122,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         registry: ThisRegistry,
     },
+    /// Show what repositories and tags take, and what would be free without them.
+    Du(crate::usage::Arguments),
     /// What goes by the retention rules: show it, or apply them now.
     #[command(subcommand)]
     Retention(crate::retention::Retention),

@@ -30,6 +30,7 @@ mod space;
 mod maintenance;
 mod rewind;
 mod retention;
+mod usage;
 mod doctor;
 mod setup;
 mod init;
@@ -136,6 +137,9 @@ fn run(command: Command, environment: &Environment) -> Result<ExitCode, Box<dyn 
         }
         Command::History { tag, registry } => {
             space::history(&tag, &registry, environment, may_use_system_directory)
+        }
+        Command::Du(arguments) => {
+            usage::run(&arguments, environment, may_use_system_directory, &mut std::io::stdout())
         }
         Command::Retention(command) => {
             retention::run(&command, environment, may_use_system_directory, &mut std::io::stdout())

@@ -147,6 +147,7 @@ async fn run(
         metrics.show_cache(registry.clone(), remotes.reports());
         certificates.show_in(metrics);
         metrics.show_storage(registry.clone());
+        metrics.show_quotas(registry.clone());
     }
     let app = App::new(registry.clone(), gate, options(config, access_log, notifications.clone(), audit_log));
     let app = Arc::new(app.observed_by(observers.clone()));

@@ -224,7 +224,9 @@ pub(super) fn tables() -> String {
 pub(super) fn set_sizes(transaction: &Transaction<'_>, sizes: &[(Digest, u64)]) -> rusqlite::Result<()> {
     let mut update =
         transaction.prepare_cached("UPDATE contents SET size = ?2 WHERE digest = ?1 AND size <> ?2")?;
-    sizes.iter().try_for_each(|(digest, size)| update.execute(params![blob_of(digest), column(*size)]).map(drop))
+    sizes
+        .iter()
+        .try_for_each(|(digest, size)| update.execute(params![blob_of(digest), column(*size)]).map(drop))
 }
 
 fn column(size: u64) -> i64 {

@@ -72,11 +72,9 @@ impl Index {
 
     /// Bytes and tags that a quota's repositories hold; `None` if it isn't counted.
     pub(crate) fn quota_sums(&self, meant: &Meant) -> Result<Option<(u64, u64)>, MetaError> {
-        let sums = self.rows(
-            "SELECT used, tags FROM quotas WHERE meant = ?1",
-            [meant.text()],
-            |row| Ok((sum(row, 0)?, sum(row, 1)?)),
-        )?;
+        let sums = self.rows("SELECT used, tags FROM quotas WHERE meant = ?1", [meant.text()], |row| {
+            Ok((sum(row, 0)?, sum(row, 1)?))
+        })?;
         Ok(sums.first().copied())
     }
 
@@ -92,10 +90,8 @@ impl Index {
 }
 
 fn begin(transaction: &Transaction<'_>, meant: &Meant) -> rusqlite::Result<()> {
-    transaction.execute(
-        "INSERT INTO quotas (meant, copies) VALUES (?1, ?2)",
-        params![meant.text(), meant.copies],
-    )?;
+    transaction
+        .execute("INSERT INTO quotas (meant, copies) VALUES (?1, ?2)", params![meant.text(), meant.copies])?;
     let quota = transaction.last_insert_rowid();
     let mut names = transaction.prepare("SELECT id, name FROM repositories")?;
     let mut join = transaction.prepare("INSERT INTO members (repository, quota) VALUES (?1, ?2)")?;

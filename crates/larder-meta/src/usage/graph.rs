@@ -87,6 +87,12 @@ impl Graph {
         contents.filter_map(|digest| self.weights.get(digest)).map(|weight| weight.size).sum()
     }
 
+    /// Of all content that the repository holds, what is none of these.
+    pub(super) fn bytes_beside(&self, these: &BTreeSet<Digest>) -> u64 {
+        let others = self.weights.iter().filter(|(digest, _)| !these.contains(*digest));
+        others.map(|(_, weight)| weight.size).sum()
+    }
+
     /// What deleting a tag that points at this manifest does: `delete_tag_noting` and `release`, in memory.
     pub(super) fn deletion(&self, root: &Digest) -> Deletion {
         let image = self.image(root);

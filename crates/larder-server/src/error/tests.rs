@@ -41,6 +41,20 @@ fn every_kind_of_error_has_its_status_and_code() {
             403,
             "DENIED",
         ),
+        (
+            RegistryError::QuotaExceeded {
+                repository: repository.clone(),
+                exceeded: Box::new(larder_core::Exceeded {
+                    place: "a rule".into(),
+                    limited: larder_core::Limited::Bytes,
+                    used: 1,
+                    wanted: 2,
+                    limit: 2,
+                }),
+            },
+            403,
+            "DENIED",
+        ),
         (RegistryError::UndoTooLate { repository: repository.clone(), id: 1 }, 404, "MANIFEST_UNKNOWN"),
         (RegistryError::UploadTakenOver { id }, 409, "BLOB_UPLOAD_INVALID"),
         (RegistryError::ChunkOutOfOrder { id, first: 2, length: 1 }, 416, "RANGE_INVALID"),

@@ -32,6 +32,9 @@ impl Metrics {
         if let Some(certificates) = self.certificates.get() {
             registry.register_collector(Box::new(certificates.clone()));
         }
+        if let Some(quotas) = self.quotas.get() {
+            registry.register_collector(Box::new(quotas.clone()));
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)

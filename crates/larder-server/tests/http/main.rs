@@ -73,3 +73,4 @@ mod space;
 mod status;
 #[cfg(test)]
 mod tokens;
+mod usage;

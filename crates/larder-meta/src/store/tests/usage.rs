@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-
 use proptest::prelude::*;
 
 use super::*;
@@ -21,18 +20,45 @@ const LAYERS: usize = 5;
 #[derive(Clone, Debug)]
 enum Step {
     /// With or without what the manifest is made of.
-    Put { repository: usize, manifest: usize, tag: Option<usize>, whole: bool },
-    PutCopy { repository: usize, manifest: usize, tag: Option<usize>, whole: bool },
-    Link { repository: usize, layer: usize },
-    LinkCopy { repository: usize, layer: usize },
-    Unlink { repository: usize, layer: usize },
-    DeleteTag { repository: usize, tag: usize },
-    DeleteManifest { repository: usize, manifest: usize },
+    Put {
+        repository: usize,
+        manifest: usize,
+        tag: Option<usize>,
+        whole: bool,
+    },
+    PutCopy {
+        repository: usize,
+        manifest: usize,
+        tag: Option<usize>,
+        whole: bool,
+    },
+    Link {
+        repository: usize,
+        layer: usize,
+    },
+    LinkCopy {
+        repository: usize,
+        layer: usize,
+    },
+    Unlink {
+        repository: usize,
+        layer: usize,
+    },
+    DeleteTag {
+        repository: usize,
+        tag: usize,
+    },
+    DeleteManifest {
+        repository: usize,
+        manifest: usize,
+    },
     /// Of the deletions that wait, the one of this number.
     Undo(usize),
     Collect,
     /// Content goes although something needs it, as damaged content does.
-    Lose { layer: usize },
+    Lose {
+        layer: usize,
+    },
     SetQuotas(usize),
     Restart,
 }
@@ -140,7 +166,9 @@ impl World {
         for (_, part) in manifest.references() {
             if let Some(child) = universe().iter().find(|each| Digest::sha256(each) == part.digest) {
                 self.put(repository, child, None, true, copies);
-            } else if let Some(number) = (0..LAYERS).find(|number| Digest::sha256(&layer(*number)) == part.digest) {
+            } else if let Some(number) =
+                (0..LAYERS).find(|number| Digest::sha256(&layer(*number)) == part.digest)
+            {
                 self.link(repository, number, copies);
             }
         }
@@ -281,14 +309,16 @@ impl World {
             held.extend(contents.blobs.iter().map(|(digest, _)| *digest));
             let (mut named, mut pushed) = (BTreeSet::new(), BTreeSet::new());
             for (digest, _) in &contents.manifests {
-                let parts = contents.parts.iter().filter(|(parent, _)| parent == digest).map(|(_, part)| *part);
+                let parts =
+                    contents.parts.iter().filter(|(parent, _)| parent == digest).map(|(_, part)| *part);
                 let own: Vec<Digest> = parts.chain([*digest]).collect();
                 if self.store().manifest_origin(&repository, digest).unwrap() == Some(Origin::Pushed) {
                     pushed.extend(own.iter().copied());
                 }
                 named.extend(own);
             }
-            let tags = TAG.iter().filter_map(|each| self.store().tag_origin(&repository, &tag(each)).unwrap());
+            let tags =
+                TAG.iter().filter_map(|each| self.store().tag_origin(&repository, &tag(each)).unwrap());
             let tags: Vec<bool> = tags.map(|origin| origin == Origin::Pushed).collect();
             recount.repositories.insert(text, Counted { held, named, pushed, tags });
         }
@@ -298,7 +328,8 @@ impl World {
     fn check(&self) -> Result<(), TestCaseError> {
         let (recount, store) = (self.recount(), self.store());
         let total = store.total_usage(100).unwrap();
-        let all: BTreeSet<Digest> = recount.repositories.values().flat_map(|each| &each.held).copied().collect();
+        let all: BTreeSet<Digest> =
+            recount.repositories.values().flat_map(|each| &each.held).copied().collect();
         prop_assert_eq!(total.bytes, self.sum(&all), "everything");
         let mut expected = Vec::new();
         for (text, counted) in &recount.repositories {
@@ -316,7 +347,8 @@ impl World {
         }
         let listed = total.repositories.items.iter().filter(|each| each.bytes > 0);
         let listed: Vec<(u64, u64)> = listed.map(|each| (each.unique, each.bytes)).collect();
-        let mut sorted: Vec<(u64, u64)> = expected.iter().map(|(unique, bytes, _)| (*unique, *bytes)).collect();
+        let mut sorted: Vec<(u64, u64)> =
+            expected.iter().map(|(unique, bytes, _)| (*unique, *bytes)).collect();
         sorted.sort_by(|left, right| right.cmp(left));
         prop_assert_eq!(listed, sorted, "biggest first");
         for prefix in PREFIX {
@@ -331,7 +363,8 @@ impl World {
             let members = recount.repositories.iter().filter(|(text, _)| usage.rule.is_about(&name(text)));
             let members: Vec<&Counted> = members.map(|(_, counted)| counted).collect();
             let copies = usage.rule.copies;
-            let bytes = self.sum(members.iter().flat_map(|each| if copies { &each.named } else { &each.pushed }));
+            let bytes =
+                self.sum(members.iter().flat_map(|each| if copies { &each.named } else { &each.pushed }));
             let tags = members.iter().flat_map(|each| &each.tags).filter(|pushed| copies || **pushed).count();
             prop_assert_eq!((usage.bytes, usage.tags), (bytes, tags as u64), "quota {}", usage.rule.place);
         }
@@ -385,7 +418,9 @@ proptest! {
         world.collect();
         let repository_name = name(REPOSITORY[repository]);
         let said = world.store().tag_usage(&repository_name, &tag(TAG[tag_of])).unwrap();
-        let listed: Vec<TagUsage> = world.store().tag_usages(&repository_name).unwrap();
+        let (listed, untagged): (Vec<TagUsage>, u64) = world.store().tag_usages(&repository_name).unwrap();
+        let usage = world.store().repository_usage(&repository_name).unwrap();
+        prop_assert!(untagged <= usage.map_or(0, |usage| usage.bytes));
         let Some(said) = said else {
             prop_assert!(listed.iter().all(|each| each.tag != tag(TAG[tag_of])));
             return Ok(());
@@ -420,5 +455,4 @@ fn an_older_index_is_filled_anew_and_keeps_when_things_were_asked_for() {
     reconcile_all(&store);
     assert_eq!(store.index_snapshot().unwrap().rows, rows);
     assert_eq!(store.index.accesses(&name("app")).unwrap().get(&digest), Some(&1000));
-
 }
