@@ -52,8 +52,8 @@ pub use discover::CatalogPage;
 pub use error::{MissingReference, RegistryError};
 pub use events::{Event, EventSink};
 pub use larder_meta::{
-    Counts, Exceeded, Inspector, Limited, Listing, MetaError, Page, Precondition, QuotaRule, QuotaUsage, Removal,
-    RemovedTag,
+    Counts, Exceeded, Inspector, Limited, Listing, MetaError, Page, Precondition, QuotaRule, QuotaUsage,
+    Removal, RemovedTag,
 };
 pub use maintenance::UploadPurging;
 pub use pause::MaintenanceState;

@@ -13,14 +13,10 @@ use crate::registry::{Inner, Registry};
 pub const NEARLY_FULL: u64 = 90;
 
 impl Registry {
-    /// Sets the quotas, from here on. What is there already stays. Looks at everything that the repositories of a new
-    /// rule hold.
-    pub async fn set_quotas(&self, rules: Vec<QuotaRule>) -> Result<(), RegistryError> {
-        self.blocking(move |inner| {
-            inner.meta.set_quotas(&rules);
-            Ok(())
-        })
-        .await
+    /// Sets the quotas, from here on. What is there already stays. Blocks, and looks at everything that the repositories
+    /// of a new rule hold.
+    pub fn set_quotas(&self, rules: &[QuotaRule]) {
+        self.inner.meta.set_quotas(rules);
     }
 
     /// How it stands with every quota, in the order of the rules. After a start some may be told too low, until the

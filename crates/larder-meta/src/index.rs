@@ -11,6 +11,7 @@ mod references;
 pub(crate) mod reserve;
 mod rows;
 mod schema;
+mod write;
 #[cfg(test)]
 pub(crate) mod work;
 
@@ -30,6 +31,7 @@ pub(crate) use holdings::Weight;
 pub(crate) use quotas::Meant;
 pub(crate) use rows::{Changes, ManifestRow, TagRow};
 use rows::{blob_of, digest_column, optional_digest_column};
+use write::{delete_blob, delete_manifest, delete_tag, insert_blob, insert_manifest, insert_tag};
 
 /// Read connections that are kept for the next reader; more may be open for a moment.
 const IDLE_READERS: usize = 8;
@@ -406,91 +408,6 @@ fn repository_id(transaction: &Transaction<'_>, name: &RepoName, listed: bool) -
             Ok(id)
         }
     }
-}
-
-fn insert_blob(
-    transaction: &Transaction<'_>,
-    id: i64,
-    digest: &Digest,
-    target: Option<&Digest>,
-) -> rusqlite::Result<()> {
-    // No row is ever replaced: what is counted are insertions and deletions.
-    for query in [
-        "DELETE FROM blobs WHERE digest = ?1 AND repository = ?2 AND target IS NOT ?3",
-        "INSERT INTO blobs (digest, repository, target) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-    ] {
-        transaction.prepare_cached(query)?.execute(params![blob_of(digest), id, target.map(blob_of)])?;
-    }
-    Ok(())
-}
-
-fn delete_blob(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM blobs WHERE digest = ?1 AND repository = ?2")?
-        .execute(params![blob_of(digest), id])
-        .map(|_| ())
-}
-
-fn insert_tag(transaction: &Transaction<'_>, id: i64, row: &TagRow) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO tags (repository, name, digest, modified, inode, copied) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (repository, name) DO UPDATE SET digest = excluded.digest, modified = excluded.modified,
-             inode = excluded.inode, copied = excluded.copied",
-        )?
-        .execute(params![id, row.tag.as_str(), blob_of(&row.digest), row.modified, row.inode, row.copied])
-        .map(|_| ())
-}
-
-fn delete_tag(transaction: &Transaction<'_>, id: i64, tag: &Tag) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM tags WHERE repository = ?1 AND name = ?2")?
-        .execute(params![id, tag.as_str()])
-        .map(|_| ())
-}
-
-fn insert_manifest(transaction: &Transaction<'_>, id: i64, row: &ManifestRow) -> rusqlite::Result<()> {
-    let known: Option<bool> = transaction
-        .prepare_cached("SELECT copied FROM manifests WHERE repository = ?1 AND digest = ?2")?
-        .query_row(params![id, blob_of(&row.digest)], |row| row.get(0))
-        .optional()?;
-    // What a manifest is made of, its digest says: the rows can't be others.
-    if known == Some(row.copied) {
-        return Ok(());
-    }
-    delete_manifest(transaction, id, &row.digest)?;
-    transaction
-        .prepare_cached(
-            "INSERT INTO manifests (repository, digest, size, subject, artifact_type, descriptor, copied)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            id,
-            blob_of(&row.digest),
-            row.size,
-            row.subject.as_ref().map(blob_of),
-            row.artifact_type,
-            row.descriptor,
-            row.copied
-        ])?;
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO edges (repository, parent, child, role, copied) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT DO NOTHING",
-    )?;
-    for (role, child) in &row.edges {
-        insert.execute(params![id, blob_of(&row.digest), blob_of(child), role, row.copied])?;
-    }
-    Ok(())
-}
-
-fn delete_manifest(transaction: &Transaction<'_>, id: i64, digest: &Digest) -> rusqlite::Result<()> {
-    for query in [
-        "DELETE FROM edges WHERE repository = ?1 AND parent = ?2",
-        "DELETE FROM manifests WHERE repository = ?1 AND digest = ?2",
-    ] {
-        transaction.prepare_cached(query)?.execute(params![id, blob_of(digest)])?;
-    }
-    Ok(())
 }
 
 fn one_more(limit: usize) -> i64 {

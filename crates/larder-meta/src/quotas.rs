@@ -17,6 +17,7 @@ use larder_oci::{Digest, Manifest, RepoName, RepositoryPattern, Tag};
 
 use crate::error::MetaError;
 use crate::index::Meant;
+use crate::origin::Origin;
 use crate::store::MetaStore;
 
 /// How much some repositories may hold together.
@@ -310,14 +311,18 @@ impl MetaStore {
         if rules.is_empty() {
             return Ok(Ok(reservation));
         }
-        let mut new_tags: u64 = 0;
+        // Where copies don't count, a push makes one into a tag that does.
+        let (mut new_tags, mut pushed_tags): (u64, u64) = (0, 0);
         for tag in tags {
-            new_tags += u64::from(self.disk.stat(&crate::layout::tag_current(name, tag))?.is_none());
+            let origin = self.tag_origin(name, tag)?;
+            new_tags += u64::from(origin.is_none());
+            pushed_tags += u64::from(origin != Some(Origin::Pushed));
         }
         let mut reserved = self.quotas.reserved();
         let mut held: BTreeMap<String, (BTreeSet<Digest>, u64)> = BTreeMap::new();
         for rule in &rules {
             let meant = rule.meant();
+            let new_tags = if rule.copies { new_tags } else { pushed_tags };
             // Two rules may count the same: each has its limits, and what is counted is counted once.
             match self.judge(rule, &meant, contents, new_tags, &reserved)? {
                 Ok(adds) => held.insert(meant.text(), (adds, new_tags)),

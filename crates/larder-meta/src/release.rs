@@ -88,6 +88,9 @@ pub struct Released {
     pub manifests: Vec<Digest>,
     /// Blobs that it no longer holds.
     pub blobs: Vec<Digest>,
+    /// What these manifests are made of and it had no link to, such as a blob that was deleted before them. Nothing of
+    /// the repository needs it any more.
+    pub unlinked: Vec<Digest>,
     /// What stays, and why.
     pub kept: Vec<(Digest, Kept)>,
 }
@@ -154,7 +157,8 @@ impl MetaStore {
         released.kept.extend(open.iter().map(|doomed| (doomed.digest, Kept::Used)));
         for digest in candidates {
             match self.blob_may_go(name, &digest, &going, release.may_go)? {
-                None => {}
+                None if self.is_needed_beside(name, &digest, &going)? => {}
+                None => released.unlinked.push(digest),
                 Some(Some(kept)) => released.kept.push((digest, kept)),
                 Some(None) => released.blobs.push(digest),
             }

@@ -15,8 +15,8 @@ use crate::cache::UpstreamReports;
 use crate::route::Route;
 use cache::CacheNumbers;
 use certificates::CertificateNumbers;
-use quotas::QuotaNumbers;
 use histogram::Histogram;
+use quotas::QuotaNumbers;
 use storage::StorageNumbers;
 
 mod cache;

@@ -68,6 +68,9 @@ impl App {
 fn fix(quota: &QuotaUsage) -> String {
     let patterns: Vec<&str> = quota.rule.repositories.iter().map(|pattern| pattern.as_str()).collect();
     let place = patterns.iter().find_map(|pattern| pattern.strip_suffix("**"));
-    format!("larder du {} says what frees how much; or raise the limit", place.unwrap_or_default().trim_end_matches('*'))
-        .replace("  ", " ")
+    format!(
+        "larder du {} says what frees how much; or raise the limit",
+        place.unwrap_or_default().trim_end_matches('*')
+    )
+    .replace("  ", " ")
 }

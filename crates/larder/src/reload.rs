@@ -176,6 +176,7 @@ impl Reloader {
         self.handles.registry.set_background_bandwidth(new.cache.background_bandwidth);
         self.handles.registry.set_warm_list(new.cache.warm.clone());
         self.handles.registry.set_retention(new.retention.clone());
+        self.handles.registry.set_quotas(&new.quotas);
         self.handles.log.set_level(new.log.level);
         self.handles.registry.switch(new.storage.delete_enabled, new.storage.read_only);
         self.handles.app.set_options(serve::options(
@@ -229,6 +230,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         catalog_max_entries: _,
         tags_max: _,
         retention: _,
+        quotas: _,
     } = new;
     let Storage { root_directory, delete_enabled: _, upload_purging, collection, read_only: _, verify } =
         storage;

@@ -116,6 +116,7 @@ async fn run(
     registry.set_background_bandwidth(config.cache.background_bandwidth);
     registry.set_warm_list(config.cache.warm.clone());
     registry.set_retention(config.retention.clone());
+    registry.set_quotas(&config.quotas);
     let reports = retention::reports(notifications.as_ref(), audit(config, audit_log), config);
     registry.report_retention_to(reports);
     let certificates = Certificates::open(config)?;

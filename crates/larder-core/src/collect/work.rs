@@ -146,8 +146,8 @@ impl Inner {
         // The content of manifests goes last: until then it says what else has to go, also after a crash.
         let manifests: BTreeSet<Digest> =
             what.doomed.iter().map(|doomed| doomed.digest).chain(what.manifest).collect();
-        let contents: BTreeSet<Digest> =
-            blobs.iter().chain(&what.blob).chain(&released.blobs).copied().collect();
+        let contents = blobs.iter().chain(&what.blob).chain(&released.blobs).chain(&released.unlinked);
+        let contents: BTreeSet<Digest> = contents.copied().collect();
         for digest in contents.difference(&manifests).chain(&manifests) {
             self.remove_content(digest, &mut done)?;
         }

@@ -48,6 +48,8 @@ impl World {
             assert_eq!(&read(&blob).await.unwrap(), bytes);
         }
         self.until(|| self.registry.cache_counts().fills == 0).await;
+        // A client has the manifest a moment before it is kept.
+        self.registry.until_kept(&repository.parse().unwrap()).await;
     }
 
     async fn evict(&self, limits: CacheLimits) -> Vec<Evicted> {

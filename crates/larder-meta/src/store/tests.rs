@@ -7,6 +7,7 @@ mod foreign;
 mod growth;
 mod links;
 mod listing;
+mod quotas;
 mod uploads;
 mod usage;
 

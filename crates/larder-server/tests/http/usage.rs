@@ -78,7 +78,7 @@ async fn a_push_beyond_a_quota_is_told_the_numbers() {
     let server = Server::open().await;
     server.push_image("lab/app", "one").await;
     let used = number(&server.ask(get("/api/v1/du?of=lab/")).await.json(), "bytes");
-    server.registry.set_quotas(vec![quota(Some(used + 10), Some(2))]).await.unwrap();
+    server.registry.set_quotas(&[quota(Some(used + 10), Some(2))]);
     let quotas = server.ask(get("/api/v1/quotas")).await.json();
     let state = &quotas["quotas"][0];
     assert_eq!((number(state, "bytes"), number(state, "tags")), (used, 1));
@@ -113,7 +113,7 @@ async fn a_push_beyond_a_quota_is_told_the_numbers() {
     server.push_blobs("team/app").await;
     server.push_manifest("team/app", "one", &manifest).await;
     // What goes makes room.
-    server.registry.set_quotas(vec![quota(Some(used), Some(2))]).await.unwrap();
+    server.registry.set_quotas(&[quota(Some(used), Some(2))]);
     assert_eq!(server.ask(delete("/v2/lab/other/manifests/one")).await.status, 202);
     assert_eq!(server.ask(delete("/v2/lab/app/manifests/one")).await.status, 202);
     server.ask(post("/api/v1/gc?now=true", "")).await;

@@ -24,6 +24,7 @@ mod cache;
 mod health;
 mod letsencrypt;
 mod retention;
+mod quotas;
 mod serving;
 mod tls;
 mod token;
@@ -68,6 +69,7 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         token_services: reader.token_services(),
         cache: reader.cache(),
         retention: reader.retention(),
+        quotas: reader.quotas(),
         health: reader.health(),
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),

@@ -11,7 +11,7 @@ pub(crate) fn page() -> String {
     let mut section = "";
     for key in keys::all() {
         let top = key.path.split('.').next().unwrap_or_default();
-        let is_heading = key.path == top && matches!(key.kind, Kind::Section | Kind::Choice);
+        let is_heading = key.path == top && matches!(key.kind, Kind::Section | Kind::Sections | Kind::Choice);
         if top != section && (is_heading || section.is_empty()) {
             section = top;
             let heading = if is_heading { format!("`{top}`") } else { "The top level".to_owned() };

@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) cache: CacheBounds,
     /// `retention`: what of what was pushed is kept, and for how long.
     pub(crate) retention: larder_core::RetentionRules,
+    /// `quotas`: how much repositories may hold together.
+    pub(crate) quotas: Vec<larder_core::QuotaRule>,
     /// What has to be well for requests to be answered.
     pub(crate) health: Vec<HealthCheck>,
     /// The most repositories that one page of the catalog may hold; at least 1.

@@ -281,6 +281,7 @@ impl World {
             let released = store.release(&release).unwrap();
             let doomed = removal.doomed.iter().map(|doomed| doomed.digest);
             let gone = removal.manifest.into_iter().chain(removal.parts).chain(doomed).chain(released.blobs);
+            let gone = gone.chain(released.unlinked);
             for digest in gone {
                 if !store.index.is_referred_to(&digest).unwrap() {
                     freed += store.blobs.remove(&digest).unwrap().unwrap_or_default();

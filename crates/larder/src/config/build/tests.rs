@@ -250,6 +250,7 @@ fn every_key_that_works_changes_the_configuration() {
             .chain(super::audit::tests::ROWS)
             .chain(super::cache::tests::ROWS)
             .chain(super::retention::tests::ROWS)
+            .chain(super::quotas::tests::ROWS)
             .chain(super::token::tests::ROWS)
             .chain(super::token_service::tests::ROWS)
             .chain(super::serving::tests::ROWS)
@@ -317,6 +318,7 @@ fn defaults_of_a_file_that_says_little() {
             token_services: Vec::new(),
             cache: super::cache::tests::unbounded_for_a_week(),
             retention: super::retention::tests::no_rules(),
+            quotas: Vec::new(),
             upstreams: Vec::new(),
             notifications: None,
             health: Vec::new(),

@@ -40,6 +40,7 @@ mod health;
 mod proxy;
 mod cache;
 mod retention;
+mod quotas;
 mod upstreams;
 mod rest;
 
@@ -63,6 +64,7 @@ pub(super) const KEYS: &[&[Key]] = &[
     upstreams::KEYS,
     cache::KEYS,
     retention::KEYS,
+    quotas::KEYS,
     rest::KEYS,
 ];
 
