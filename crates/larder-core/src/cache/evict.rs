@@ -28,6 +28,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(600);
 /// How often what was asked for is written down, and how full the disk is looked at.
 const BETWEEN_NOTES: Duration = Duration::from_secs(30);
 
+/// The same where what is being put in its place in that moment, and so counts nowhere, may be beyond a bound.
+const SOON: Duration = Duration::from_millis(500);
+
 /// With a bound in bytes, so many parts of it make room at once when it is reached: a look at everything for each
 /// layer that comes would cost more than the layer.
 const SHARE_AT_ONCE: u64 = 100;
@@ -277,8 +280,11 @@ impl Inner {
         }
         // These first: what arrives in between is then counted twice, which does no harm.
         let fetched = self.cache.counters.counts(0).bytes_from_upstream;
+        let being_placed = self.cache.fills.being_placed();
         let arriving = self.blobs.arriving_bytes()?;
         let (mut stock, now) = (self.stock(stop)?, (self.environment.now)());
+        let uncounted = being_placed.iter().filter(|(digest, _)| !stock.sizes.contains_key(digest));
+        let uncounted: u64 = uncounted.map(|(_, size)| size).sum();
         let mut total = stock.bytes().saturating_add(arriving);
         let mut free = self.disk.free()?;
         let images = std::mem::take(&mut stock.images);
@@ -316,6 +322,9 @@ impl Inner {
             self.cache.counters.evicted(why, bytes);
             self.remember_evicted(&evicted);
             looked.gone.push(evicted);
+        }
+        if limits.max_size.is_some_and(|most| total <= most && total.saturating_add(uncounted) > most) {
+            looked.again = SOON;
         }
         self.cache.note_stock(left, stock.held, total.saturating_sub(arriving));
         let below_most = limits.max_size.map(|most| most.saturating_sub(total).max(limits.at_once()));

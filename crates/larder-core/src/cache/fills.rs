@@ -49,6 +49,16 @@ impl Fills {
         self.running().contains_key(digest)
     }
 
+    /// The blobs of which all bytes are here, and which aren't in their place yet, with their lengths.
+    pub(super) fn being_placed(&self) -> Vec<(Digest, u64)> {
+        let running = self.running();
+        let whole = running.iter().filter_map(|(digest, fill)| match &*fill.stages.borrow() {
+            Stage::Whole { size, .. } => Some((*digest, *size)),
+            _ => None,
+        });
+        whole.collect()
+    }
+
     fn of(&self, digest: &Digest) -> Option<Arc<Fill>> {
         self.running().get(digest).cloned()
     }

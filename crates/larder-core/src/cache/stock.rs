@@ -22,7 +22,7 @@ pub(super) struct Stock {
     pub(super) images: Vec<(RepoName, Copied)>,
     /// How many of them are kept whatever happens.
     pub(super) held: usize,
-    sizes: HashMap<Digest, u64>,
+    pub(super) sizes: HashMap<Digest, u64>,
 }
 
 /// An image of an upstream that is here.

@@ -1,13 +1,17 @@
 //! Keeping what was fetched within bounds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
 use larder_core::{CacheLimits, Environment, Evicted, Keep, KeptImages, Run, TagPattern, WhyEvicted};
 use larder_oci::{Digest, Reference};
+use larder_storage::Disk;
+use larder_storage::hook::{DiskHook, Mutation};
 use tokio_util::sync::CancellationToken;
 
-use super::fake::Fault;
+use super::fake::{Fake, Fault};
 use super::world::{APP, Image, World, access, image, open_in, read, settings, upstreams};
 
 /// Hours that the clock of this test's thread is ahead. Tests run on threads of their own, which the registry's
@@ -254,6 +258,77 @@ async fn a_bound_counts_as_soon_as_it_is_set_and_when_it_is_reached() {
     let status = world.registry.cache_status(10).await.unwrap();
     assert_eq!(tags(&status.evicted), ["v72", "v71"]);
     assert!(status.stock.bytes <= 25_000 && status.stock.images == 2, "{:?}", status.stock);
+    stop.cancel();
+    maintaining.await.unwrap();
+}
+
+/// A disk on which content that has its name waits for being durable until somebody lets it through.
+#[derive(Default)]
+struct SlowSyncs {
+    is_slow: Mutex<bool>,
+    waits: AtomicBool,
+    through: Condvar,
+}
+
+impl DiskHook for SlowSyncs {
+    fn before(&self, mutation: Mutation<'_>) -> io::Result<usize> {
+        if let Mutation::SyncDirectory(path) = mutation
+            && path.components().any(|part| part.as_os_str() == "blobs")
+        {
+            let is_slow = self.is_slow.lock().unwrap();
+            self.waits.store(*is_slow, Ordering::SeqCst);
+            drop(self.through.wait_while(is_slow, |slow| *slow).unwrap());
+        }
+        Ok(usize::MAX)
+    }
+
+    fn after(&self, _: Mutation<'_>) {}
+}
+
+impl SlowSyncs {
+    fn let_through(&self) {
+        *self.is_slow.lock().unwrap() = false;
+        self.through.notify_all();
+    }
+}
+
+/// Lets all through, also when the test fails: its runtime waits for whoever waits here.
+struct LetThrough(Arc<SlowSyncs>);
+
+impl Drop for LetThrough {
+    fn drop(&mut self) {
+        self.0.let_through();
+    }
+}
+
+/// In that moment a look finds it neither among what arrives nor among what is here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_being_put_in_its_place_during_a_look_counts_soon_after() {
+    let (root, slow) = (tempfile::tempdir().unwrap(), Arc::new(SlowSyncs::default()));
+    let disk = Disk::open_with(root.path(), Some(Arc::clone(&slow) as Arc<dyn DiskHook>)).unwrap();
+    let _through = LetThrough(Arc::clone(&slow));
+    let (registry, fake) = (super::world::open_on(Arc::new(disk)), Fake::new());
+    registry.set_upstreams(upstreams(&fake, settings()));
+    let world = World { root, registry, fake, image: image(80, 10_000) };
+    for seed in [81, 82] {
+        world.fetch(APP, &format!("v{seed}"), &image(seed, 10_000)).await;
+    }
+    *slow.is_slow.lock().unwrap() = true;
+    world.publish(APP, None, &world.image);
+    let blob = world.layer().await.unwrap().unwrap();
+    assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+    world.until(|| slow.waits.load(Ordering::SeqCst)).await;
+
+    world.registry.set_cache_limits(CacheLimits { max_size: Some(25_000), ..CacheLimits::default() });
+    let stop = CancellationToken::new();
+    let maintaining = tokio::spawn({
+        let (registry, stop) = (world.registry.clone(), stop.clone());
+        async move { registry.maintain(stop).await }
+    });
+    world.until(|| world.registry.cache_stock().is_some_and(|stock| stock.images == 2)).await;
+    assert_eq!(world.registry.cache_counts().evicted, 0);
+    slow.let_through();
+    world.until(|| world.registry.cache_counts().evicted == 1).await;
     stop.cancel();
     maintaining.await.unwrap();
 }
