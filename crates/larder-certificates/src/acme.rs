@@ -249,6 +249,7 @@ impl Acme {
         settings: &AcmeSettings,
         why: &Why,
     ) -> Result<Tried, (Refusal, Option<SystemTime>)> {
+        self.challenges.set_resting(false);
         let files = settings.files();
         let started = off_the_runtime({
             let (files, settings, now) = (files.clone(), settings.clone(), (self.now)());
@@ -322,6 +323,7 @@ impl Acme {
         let now = (self.now)();
         let next = pace.fail(settings.first_pause, told, rand::random(), now);
         self.failed.fetch_add(1, Ordering::Relaxed);
+        self.challenges.set_resting(true);
         let words = words::explain(refusal, settings);
         let about = match settings.hosts.as_slice() {
             [] => "the certificate".to_owned(),

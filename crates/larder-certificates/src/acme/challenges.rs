@@ -2,6 +2,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, CustomExtension, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::watch;
 
 /// How the registry proves that a name leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ impl Proof {
 #[derive(Clone, Default)]
 pub struct Challenges {
     asked: Arc<RwLock<Vec<Asked>>>,
+    /// Whether an order has failed and the next one is not yet begun.
+    resting: Arc<watch::Sender<bool>>,
 }
 
 enum Asked {
@@ -85,6 +88,17 @@ impl Challenges {
             Asked::Token { token: its, answer } if its == token => Some(answer.clone()),
             _ => None,
         })
+    }
+
+    /// Returns as soon as, or if, an order has failed and the next one waits: whoever waits for a certificate waits in vain.
+    pub async fn rested(&self) {
+        // Both ends are ours: the other one lives as long as this one.
+        let _ = self.resting.subscribe().wait_for(|resting| *resting).await;
+    }
+
+    /// Says so, or that an order is under way.
+    pub fn set_resting(&self, is_resting: bool) {
+        self.resting.send_replace(is_resting);
     }
 
     /// Has this certificate shown to whoever asks for the name in the authority's protocol.

@@ -56,7 +56,7 @@ impl Tls {
         let accepted = start.accepted;
         let waited = match set_up.config() {
             Some(_) => Some(set_up),
-            None => self.first_certificate().await,
+            None => self.first_certificate(challenges).await,
         };
         let Some((set_up, config)) = waited.and_then(|set_up| Some((set_up.clone(), set_up.config()?)))
         else {
@@ -68,9 +68,13 @@ impl Tls {
         Ok(Shaken::Client(Box::new((shaken, set_up))))
     }
 
-    /// The first set-up with a certificate, if it comes in time.
-    async fn first_certificate(&self) -> Option<SetUp> {
-        tokio::time::timeout(FIRST_CERTIFICATE, self.with_certificate()).await.ok()
+    /// The first set-up with a certificate, if it comes in time. After an order that has failed nobody waits for the next.
+    async fn first_certificate(&self, challenges: &Challenges) -> Option<SetUp> {
+        tokio::select! {
+            set_up = self.with_certificate() => Some(set_up),
+            () = challenges.rested() => None,
+            () = tokio::time::sleep(FIRST_CERTIFICATE) => None,
+        }
     }
 }
 

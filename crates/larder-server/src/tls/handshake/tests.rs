@@ -148,11 +148,19 @@ async fn a_client_that_comes_before_the_certificate_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_in_vain_is_told_so_in_the_alert_that_others_send() {
     let directory = tempfile::tempdir().unwrap();
-    let tls = Tls::load_proving(files(directory.path()), Some(Challenges::default())).unwrap();
-    let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let (shaken, met) = tokio::join!(tls.shake(ours), shown(theirs, &[]));
-    assert!(matches!(shaken.unwrap(), Shaken::NoCertificate));
-    assert!(met.err().unwrap().to_string().contains("InternalError"));
+    let challenges = Challenges::default();
+    let tls = Tls::load_proving(files(directory.path()), Some(challenges.clone())).unwrap();
+    let mut waited = Vec::new();
+    for is_resting in [false, true] {
+        challenges.set_resting(is_resting);
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let start = tokio::time::Instant::now();
+        let (shaken, met) = tokio::join!(tls.shake(ours), shown(theirs, &[]));
+        waited.push(start.elapsed().as_secs());
+        assert!(matches!(shaken.unwrap(), Shaken::NoCertificate));
+        assert!(met.err().unwrap().to_string().contains("InternalError"));
+    }
+    assert_eq!(waited, [FIRST_CERTIFICATE.as_secs(), 0], "after a failure there is nothing to wait for");
 }
 
 #[tokio::test]
