@@ -29,7 +29,7 @@ pub use challenges::{ChallengeCertificate, Challenges, Proof, Shown};
 use files::Files;
 use order::Refusal;
 use pace::{LONGEST_PAUSE, Pace, Step, Why};
-use transport::Transport;
+use transport::{Transport, TransportError};
 
 /// Let's Encrypt's directory.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -76,7 +76,11 @@ impl AcmeSettings {
 
     /// Why the file with the directory's authorities can't be used, if it can't. Blocks on the disk.
     pub fn unusable_authorities(&self) -> Option<String> {
-        Transport::new(self.directory_authorities.as_deref()).err().map(|error| words::with_cause(&error))
+        match Transport::new(self.directory_authorities.as_deref()) {
+            Err(error @ TransportError::Authorities { .. }) => Some(words::with_cause(&error)),
+            // That the system has no authorities is told when one of them is needed.
+            Err(TransportError::Client(_)) | Ok(_) => None,
+        }
     }
 
     /// The file with key and chain; there may be none yet.

@@ -62,6 +62,9 @@ impl Certificates {
     /// # Errors
     /// Files can't be used, or written.
     pub(crate) fn open(config: &Config) -> Result<Certificates, Box<dyn Error>> {
+        if let Some(problem) = unusable_files(config) {
+            return Err(problem.into());
+        }
         let own = OwnCertificate::open(config)?;
         let ordered = ordered::open(config);
         let load =
@@ -133,10 +136,10 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> bool {
     source(old) != source(new) || place(old) != place(new)
 }
 
-/// The mistakes of files that only the kept certificate needs; for a look before the start.
+/// What a start would refuse of the files that an order needs.
 pub(crate) fn unusable_files(config: &Config) -> Option<String> {
-    let ordered = wanted(config)?;
-    ordered::settings(ordered, config).unusable_authorities()
+    let settings = ordered::settings(wanted(config)?, config);
+    settings.unusable_authorities().map(|problem| format!("http.tls.letsencrypt.directoryca: {problem}"))
 }
 
 /// The files of a TLS set-up: those that the configuration names, or those that Larder makes.

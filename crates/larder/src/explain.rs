@@ -92,10 +92,7 @@ fn unusable_files(config: &Config) -> Vec<String> {
     {
         sentences.push(format!("http.tls: {}", with_causes(&error)));
     }
-    sentences.extend(
-        certificates::unusable_files(config)
-            .map(|problem| format!("http.tls.letsencrypt.directoryca: {problem}")),
-    );
+    sentences.extend(certificates::unusable_files(config));
     let is_there = |path: &Path| path.try_exists().unwrap_or(true);
     for path in users_files(config).into_iter().filter(|path| is_there(path)) {
         if let Err(error) = Users::open([path]) {
