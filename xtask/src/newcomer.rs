@@ -32,6 +32,8 @@ pub(crate) fn ring(_arguments: &Arguments) -> Result<Report> {
     report.case("init", "its configuration has no mistakes", || {
         Run::new(dist::release()?).args(["config", "check"]).arg(house.etc.join("config.yml")).ok().map(drop)
     });
+    // Taken away again at the end.
+    let _installed = house.install()?;
     report.case("init", "systemd finds nothing wrong with the unit", || {
         let output =
             Run::new("systemd-analyze").arg("verify").arg(house.etc.join("larder.service")).output()?;
@@ -87,6 +89,17 @@ fn interactive(ring: &Ring) -> Result {
 struct House {
     etc: PathBuf,
     password: String,
+    /// Where the program is to be copied to, as no service may look where it is.
+    installed_at: Option<PathBuf>,
+}
+
+/// A copied program; removed when it is dropped.
+struct Installed(PathBuf);
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl House {
@@ -97,7 +110,19 @@ impl House {
         let told = run.args(["--name", ADDRESS, "--into"]).arg(&etc).arg("--data").arg(&data).ok()?;
         let (_, password) = told.split_once("which is kept nowhere: ").context("a password")?;
         let password = password.lines().next().context("a password")?.to_owned();
-        Ok(House { etc, password })
+        let install = told.split_once("sudo install ").and_then(|(_, rest)| rest.split_once(" && "));
+        let installed_at = install.and_then(|(words, _)| words.split_once(' ')).map(|(_, to)| to.into());
+        Ok(House { etc, password, installed_at })
+    }
+
+    /// Does what `larder init` says before the service is enabled, if it says so.
+    fn install(&self) -> Result<Option<Installed>> {
+        let Some(to) = &self.installed_at else { return Ok(None) };
+        if to.try_exists()? {
+            fail!("{} is there already, and the ring won't overwrite it", to.display());
+        }
+        Run::new("install").arg(dist::release()?).arg(to).ok()?;
+        Ok(Some(Installed(to.clone())))
     }
 
     /// The line of a written file that begins with this.

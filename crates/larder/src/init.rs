@@ -102,7 +102,7 @@ enum TlsWish {
 /// What a house fetches from, as the built-in configuration does.
 const UPSTREAMS: [&str; 4] = ["docker.io", "ghcr.io", "quay.io", "registry.k8s.io"];
 
-/// Where a service's program is when it lies where no service may look (`ProtectHome`).
+/// Where a service's program is when it lies where no service may look (`ProtectHome`, `PrivateTmp`).
 const PROGRAM: &str = "/usr/local/bin/larder";
 
 /// For whom a registry is.
@@ -224,7 +224,8 @@ fn plan(
 /// This program, if a service can run it where it is.
 fn program() -> PathBuf {
     let here = std::env::current_exe().unwrap_or_default();
-    let is_out_of_sight = ["/home", "/root", "/run/user", "/tmp"].iter().any(|place| here.starts_with(place));
+    let is_out_of_sight =
+        ["/home", "/root", "/run/user", "/tmp", "/var/tmp"].iter().any(|place| here.starts_with(place));
     if here.as_os_str().is_empty() || is_out_of_sight { PROGRAM.into() } else { here }
 }
 
