@@ -10,6 +10,7 @@ mod helm;
 mod immutable;
 mod oras;
 mod podman;
+mod quotas;
 mod regctl;
 mod skopeo;
 mod wire;
@@ -218,6 +219,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     if program == Program::Larder {
         mixed_world(&mut report, &ring, &engines, &layouts, &chosen)?;
         immutable::cases(&mut report, &ring, &engines, &layouts, &chosen)?;
+        quotas::cases(&mut report, &ring, &engines, &layouts, &chosen)?;
     }
     report.about("");
     engines.docker.stop(&mut report);
