@@ -114,6 +114,11 @@ impl MetaStore {
         Ok((self.knowledge.doubts.load(Ordering::SeqCst) == doubts).then_some(referred))
     }
 
+    /// How much refers to this content by the index, in all repositories; counted no further than `limit`.
+    pub fn references_to(&self, digest: &Digest, limit: u64) -> Result<u64, MetaError> {
+        self.index.references_to(digest, limit)
+    }
+
     /// Every digest that a link below these directories is named by or holds.
     pub(crate) fn digests_below(&self, directories: &[PathBuf]) -> Result<HashSet<Digest>, MetaError> {
         let mut found = HashSet::new();

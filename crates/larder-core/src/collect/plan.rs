@@ -67,71 +67,94 @@ impl Registry {
     }
 }
 
+/// What goes out of one repository.
+#[derive(Default)]
+struct Going {
+    manifests: HashSet<Digest>,
+    /// With the content's digest where that is another one.
+    blobs: HashMap<Digest, Option<Digest>>,
+}
+
+/// The manifests that deletions which can be undone have doomed, by repository.
+type DoomedManifests = HashMap<RepoName, HashSet<Digest>>;
+
 impl Inner {
+    /// What is remembered of it is what goes. What stays, which is nearly all, is asked of the index piece by piece.
     fn plan(&self, planning: Planning) -> Result<Plan, RegistryError> {
         let mut plan = Plan::default();
         self.meta.know_every_reference(&AtomicBool::new(false))?;
-        let mut doomed: HashMap<RepoName, HashSet<Digest>> = HashMap::new();
+        let doomed = self.doomed();
+        // By how much that goes each content is referred to.
+        let mut going_references: HashMap<Digest, u64> = HashMap::new();
+        let mut lost = |digest: &Digest| *going_references.entry(*digest).or_default() += 1;
+        for name in self.meta.known_repositories()? {
+            let contents = self.meta.contents(&name)?;
+            let going = self.going(&name, &contents, planning, &doomed)?;
+            going.manifests.iter().for_each(&mut lost);
+            going.blobs.iter().flat_map(|(digest, target)| target.iter().chain([digest])).for_each(&mut lost);
+            let parts = contents.parts.iter().filter(|(manifest, _)| going.manifests.contains(manifest));
+            parts.for_each(|(_, part)| lost(part));
+            plan.manifests.extend(sorted(&going.manifests).map(|digest| (name.clone(), digest)));
+            plan.blobs.extend(sorted(going.blobs.keys()).map(|digest| (name.clone(), digest)));
+        }
+        self.each_content(|digest| self.plan_content(digest, planning, &going_references, &mut plan))?;
+        Ok(plan)
+    }
+
+    fn doomed(&self) -> DoomedManifests {
+        let mut doomed = DoomedManifests::new();
         for removed in self.collector.removals.list() {
             let digests = removed.what.doomed.iter().map(|each| each.digest);
             doomed.entry(removed.repository.clone()).or_default().extend(digests);
         }
-        let mut needed: HashSet<Digest> = HashSet::new();
-        for name in self.meta.known_repositories()? {
-            let contents = self.meta.contents(&name)?;
-            let none = HashSet::new();
-            let live = live_manifests(&contents, planning.untagged, doomed.get(&name).unwrap_or(&none));
-            self.plan_repository(&name, &contents, &live, planning, &mut plan, &mut needed)?;
-        }
-        for algorithm in Algorithm::ALL {
-            for byte in 0..=u8::MAX {
-                for digest in self.blobs.list(algorithm, byte)? {
-                    self.plan_content(&digest, planning, &needed, &mut plan)?;
-                }
-            }
-        }
-        Ok(plan)
+        doomed
     }
 
-    fn plan_repository(
+    /// Every content that there is, a 256th at a time.
+    fn each_content(
+        &self,
+        mut what: impl FnMut(&Digest) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        for algorithm in Algorithm::ALL {
+            for byte in 0..=u8::MAX {
+                self.blobs.list(algorithm, byte)?.iter().try_for_each(&mut what)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn going(
         &self,
         name: &RepoName,
         contents: &RepositoryContents,
-        live: &HashSet<Digest>,
         planning: Planning,
-        plan: &mut Plan,
-        needed: &mut HashSet<Digest>,
-    ) -> Result<(), RegistryError> {
-        let is_live = |digest: &Digest| contents.damaged.is_some() || live.contains(digest);
-        let mut parts: HashSet<Digest> = HashSet::new();
+        doomed: &DoomedManifests,
+    ) -> Result<Going, RegistryError> {
+        let mut going = Going::default();
+        if contents.damaged.is_some() {
+            return Ok(going);
+        }
+        let none = HashSet::new();
+        let live = live_manifests(contents, planning.untagged, doomed.get(name).unwrap_or(&none));
+        let all = contents.manifests.iter().map(|(digest, _)| *digest);
+        going.manifests = all.filter(|digest| !live.contains(digest)).collect();
         // Blobs of manifests that go, go with them whatever their age.
-        let mut parts_of_dead: HashSet<Digest> = HashSet::new();
+        let (mut parts, mut parts_of_dead) = (HashSet::new(), HashSet::new());
         for (manifest, part) in &contents.parts {
-            if is_live(manifest) {
+            if live.contains(manifest) {
                 parts.insert(*part)
             } else {
                 parts_of_dead.insert(*part)
             };
         }
-        for (digest, _) in &contents.manifests {
-            if is_live(digest) {
-                needed.insert(*digest);
-            } else {
-                plan.manifests.push((name.clone(), *digest));
-            }
-        }
         for (digest, target) in &contents.blobs {
-            let goes = contents.damaged.is_none()
-                && !parts.contains(digest)
+            let goes = !parts.contains(digest)
                 && (planning.young || parts_of_dead.contains(digest) || self.is_old_link(name, digest)?);
             if goes {
-                plan.blobs.push((name.clone(), *digest));
-            } else {
-                needed.insert(target.unwrap_or(*digest));
+                going.blobs.insert(*digest, *target);
             }
         }
-        needed.extend(parts);
-        Ok(())
+        Ok(going)
     }
 
     fn is_old_link(&self, name: &RepoName, digest: &Digest) -> Result<bool, RegistryError> {
@@ -143,17 +166,22 @@ impl Inner {
         &self,
         digest: &Digest,
         planning: Planning,
-        needed: &HashSet<Digest>,
+        going_references: &HashMap<Digest, u64>,
         plan: &mut Plan,
     ) -> Result<(), RegistryError> {
-        if needed.contains(digest) || self.meta.is_kept_unread(digest) {
+        let going = going_references.get(digest).copied().unwrap_or_default();
+        let is_needed = match self.meta.is_referred_to(digest)? {
+            Some(false) => false,
+            _ if self.meta.is_kept_unread(digest) => true,
+            _ => self.meta.references_to(digest, going + 1)? > going,
+        };
+        if is_needed {
             plan.needed += 1;
             return Ok(());
         }
         let Some(stat) = self.blobs.stat(digest)? else { return Ok(()) };
         // Unknown to every repository it may be a push that is under way.
-        let is_known =
-            self.meta.is_referred_to(digest)? != Some(false) || self.collector.removals.name(digest);
+        let is_known = going > 0 || self.collector.removals.name(digest);
         let is_old = self.is_older_than(stat.modified_nanoseconds, self.settings.collection.unreferenced);
         if planning.young || is_known || is_old {
             plan.contents.push((*digest, stat.size));
@@ -162,28 +190,64 @@ impl Inner {
         Ok(())
     }
 
+    /// A repository at a time, and then what no repository knows, a part of all content at a time.
     fn carry_out(&self, planning: Planning) -> Result<Collected, RegistryError> {
         let run = Run { now: true, sweep: true };
         let mut done = Collected::default();
-        let plan = self.plan(planning)?;
-        let mut by_repository: HashMap<RepoName, (Vec<Doomed>, Vec<Digest>)> = HashMap::new();
-        for (name, digest) in &plan.manifests {
-            if let Some(doomed) = self.meta.as_doomed(name, digest)? {
-                by_repository.entry(name.clone()).or_default().0.push(doomed);
+        self.meta.know_every_reference(&AtomicBool::new(false))?;
+        let doomed = self.doomed();
+        for name in self.meta.known_repositories()? {
+            self.empty_repository(&name, planning, &doomed, run, &mut done)?;
+        }
+        self.each_content(|digest| {
+            if self.meta.is_referred_to(digest)? != Some(false) {
+                return Ok(());
             }
-        }
-        for (name, digest) in &plan.blobs {
-            by_repository.entry(name.clone()).or_default().1.push(*digest);
-        }
-        for (name, (manifests, blobs)) in &by_repository {
-            self.release(name, manifests, blobs, run, &mut done)?;
-        }
-        for (digest, _) in &plan.contents {
-            self.remove_content(digest, &mut done)?;
-        }
+            let Some(stat) = self.blobs.stat(digest)? else { return Ok(()) };
+            let is_old = self.is_older_than(stat.modified_nanoseconds, self.settings.collection.unreferenced);
+            if planning.young || is_old { self.remove_content(digest, &mut done) } else { Ok(()) }
+        })?;
         self.collector.went(done);
         Ok(done)
     }
+
+    /// Takes what nothing needs out of a repository. Its content goes, too, as soon as no other one refers to it.
+    fn empty_repository(
+        &self,
+        name: &RepoName,
+        planning: Planning,
+        doomed: &DoomedManifests,
+        run: Run,
+        done: &mut Collected,
+    ) -> Result<(), RegistryError> {
+        let contents = self.meta.contents(name)?;
+        let going = self.going(name, &contents, planning, doomed)?;
+        let mut manifests: Vec<Doomed> = Vec::new();
+        for digest in &going.manifests {
+            manifests.extend(self.meta.as_doomed(name, digest)?);
+        }
+        let blobs: Vec<Digest> = going.blobs.keys().copied().collect();
+        if manifests.is_empty() && blobs.is_empty() {
+            return Ok(());
+        }
+        let released = self.release(name, &manifests, &blobs, run, done)?;
+        let manifests: HashSet<Digest> = released.manifests.iter().copied().collect();
+        let parts = contents.parts.iter().filter(|(manifest, _)| manifests.contains(manifest));
+        let content = |digest: &Digest| going.blobs.get(digest).copied().flatten().unwrap_or(*digest);
+        let below: HashSet<Digest> =
+            released.blobs.iter().map(content).chain(parts.map(|(_, part)| *part)).collect();
+        // Manifests last: they say what else has to go, also after a crash.
+        for digest in below.difference(&manifests).chain(&manifests) {
+            self.remove_content(digest, done)?;
+        }
+        Ok(())
+    }
+}
+
+fn sorted<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> impl Iterator<Item = Digest> {
+    let mut digests: Vec<Digest> = digests.into_iter().copied().collect();
+    digests.sort_unstable();
+    digests.into_iter()
 }
 
 /// The manifests that a tag needs, or an index that is needed, or that are about one that is needed. Without

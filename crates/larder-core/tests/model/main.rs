@@ -25,6 +25,8 @@ mod histories;
 #[cfg(test)]
 mod pausing;
 #[cfg(test)]
+mod planning;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod purging;

@@ -22,6 +22,26 @@ impl Index {
         Ok(found.first().copied().unwrap_or(true))
     }
 
+    /// How much refers to this content: links, manifests of its digest, and manifests that are made of it, in all
+    /// repositories; counted no further than `limit`.
+    pub(crate) fn references_to(&self, digest: &Digest, limit: u64) -> Result<u64, MetaError> {
+        let found: Vec<i64> = self.rows(
+            "SELECT count(*) FROM (
+                 SELECT 0, repository, digest FROM blobs WHERE digest = ?1
+                 UNION ALL
+                 SELECT 1, repository, digest FROM blobs INDEXED BY blobs_by_target WHERE target = ?1
+                 UNION ALL
+                 SELECT 2, repository, digest FROM manifests INDEXED BY manifests_by_digest WHERE digest = ?1
+                 UNION ALL
+                 SELECT DISTINCT 3, repository, parent FROM edges INDEXED BY edges_by_child WHERE child = ?1
+                 LIMIT ?2
+             )",
+            params![blob_of(digest), i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| row.get(0),
+        )?;
+        Ok(found.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or(u64::MAX))
+    }
+
     /// Manifests of the repository that are made of this; at most `limit`.
     pub(crate) fn some_parents(
         &self,
