@@ -22,6 +22,7 @@ mod challenges;
 mod files;
 mod order;
 mod pace;
+mod pause;
 mod transport;
 mod words;
 
@@ -33,6 +34,9 @@ use transport::{Transport, TransportError};
 
 /// Let's Encrypt's directory.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// The trouble's name for programs.
+const KIND: &str = "certificate-order";
 
 /// After how long, at the least, an authority is asked whether it wants a certificate to be renewed.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -161,7 +165,7 @@ impl Acme {
     /// Orders whenever there is a reason, until `stop` is cancelled. `show` is called when the file has changed.
     pub async fn keep(self: Arc<Self>, show: impl Fn() + Send + Sync + 'static, stop: CancellationToken) {
         let show = Arc::new(show);
-        let mut pace = Pace::default();
+        let mut pace = self.paused_before().await;
         // A start asks nothing of anybody where nothing is due.
         let mut asks_at = Instant::now() + ASK_AGAIN;
         loop {
@@ -179,17 +183,17 @@ impl Acme {
                         asks_at = Instant::now() + self.ask_when(&settings, found, &mut pace).await;
                     }
                     let step = pace.step(found.as_ref(), &settings.hosts, (self.now)());
-                    let is_well = pace.failures() == 0 && found.is_some() && matches!(step, Step::Wait(_));
-                    if is_well {
+                    // Another registry with the same files may have got it.
+                    if matches!(step, Step::Wait(_)) {
                         self.clear();
                     }
                     step
                 }
                 // Without having seen what is there nobody orders another one.
-                Err(error) => Step::Wait(self.fail(&mut pace, &settings, &error.into(), None)),
+                Err(error) => Step::Pause(self.fail(&mut pace, &settings, &error.into(), None)),
             };
             let pause = match step {
-                Step::Wait(pause) => pause,
+                Step::Wait(pause) | Step::Pause(pause) => pause,
                 Step::Order(why) => {
                     let Some(tried) = stop.run_until_cancelled(self.attempt(&settings, &why)).await else {
                         return;
@@ -203,7 +207,13 @@ impl Acme {
                             continue;
                         }
                         Ok(Tried::Elsewhere) => ELSEWHERE,
-                        Err((refusal, told)) => self.fail(&mut pace, &settings, &refusal, told),
+                        Err((refusal, told)) => {
+                            let pause = self.fail(&mut pace, &settings, &refusal, told);
+                            if told.is_some() {
+                                self.keep_pause(&settings, (self.now)() + pause).await;
+                            }
+                            pause
+                        }
                     }
                 }
             };
@@ -212,6 +222,32 @@ impl Acme {
                 () = self.changed.notified() => pace.begin_anew(),
                 () = tokio::time::sleep(pause) => {}
             }
+        }
+    }
+
+    /// What an authority asked for before the last stop still counts; whoever has mended something reads the configuration again.
+    async fn paused_before(&self) -> Pace {
+        let (files, now) = (self.settings().files(), (self.now)());
+        let kept = off_the_runtime(move || files.kept_pause()).await;
+        let mut pace = Pace::default();
+        if let Ok(Some(text)) = kept
+            && let Some((until, trouble)) = pause::read(&text, now)
+        {
+            pace.hold(until);
+            self.challenges.set_resting(true);
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
+        pace
+    }
+
+    async fn keep_pause(&self, settings: &AcmeSettings, until: SystemTime) {
+        let text = self.trouble().and_then(|trouble| pause::written(until, &trouble, (self.now)()));
+        let (Some(text), files) = (text, settings.files()) else { return };
+        if let Err(error) = off_the_runtime(move || files.keep_pause(&text)).await {
+            tracing::warn!(
+                reason = words::with_cause(&error),
+                "a restart won't know of the pause that the authority has asked for"
+            );
         }
     }
 
@@ -262,7 +298,7 @@ impl Acme {
                 // Whoever held the lock before may have got one.
                 let is_still_due = match Pace::default().step(files.found()?.as_ref(), &settings.hosts, now) {
                     Step::Order(_) => true,
-                    Step::Wait(_) => false,
+                    Step::Wait(_) | Step::Pause(_) => false,
                 };
                 let transport = Transport::new(settings.directory_authorities.as_deref())?;
                 Ok(Some((lock, is_still_due, transport)))
@@ -339,7 +375,7 @@ impl Acme {
         tracing::error!(fix = words.fix, failures = pace.failures(), "{reason}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let since = trouble.as_ref().map_or(now, |before| before.since);
-        *trouble = Some(Trouble { kind: "certificate-order", reason, fix: words.fix, since });
+        *trouble = Some(Trouble { kind: KIND, reason, fix: words.fix, since });
         next.duration_since(now).unwrap_or_default()
     }
 }

@@ -1,4 +1,5 @@
-//! What is kept of an authority, in a directory for it alone: `certificate.pem` (key and chain), `account.json`, `lock`.
+//! What is kept of an authority, in a directory for it alone: `certificate.pem` (key and chain), `account.json`, `lock`, and `pause.json` if it
+//! has once asked for one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -55,6 +56,15 @@ impl Files {
 
     pub(super) fn keep_account(&self, text: &str) -> Result<(), FileError> {
         write(&self.account(), text)
+    }
+
+    /// What it said when it wanted a pause last.
+    pub(super) fn kept_pause(&self) -> Result<Option<String>, FileError> {
+        read(&self.directory.join("pause.json"))
+    }
+
+    pub(super) fn keep_pause(&self, text: &str) -> Result<(), FileError> {
+        write(&self.directory.join("pause.json"), text)
     }
 
     /// Key and chain in one file: they change together.

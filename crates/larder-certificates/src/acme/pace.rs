@@ -17,8 +17,10 @@ const LONGEST_TOLD: Duration = Duration::from_secs(7 * 86_400);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Order(Why),
-    /// Look again after so long.
+    /// There is no reason to; look again after so long.
     Wait(Duration),
+    /// There is a reason, and a pause of so long, at the least.
+    Pause(Duration),
 }
 
 /// Why a certificate is ordered.
@@ -68,16 +70,16 @@ impl Pace {
                 }
             }
         };
-        let until = match (&why, self.pause(now)) {
-            (Some(why), None) => return Step::Order(why.clone()),
-            (Some(_), Some(pause)) => pause,
+        let clamped = |wait: Duration| wait.clamp(LOOK_AGAIN, LOOK_EVERY);
+        match (why, self.pause(now)) {
+            (Some(why), None) => Step::Order(why),
+            (Some(_), Some(pause)) => Step::Pause(clamped(pause)),
             (None, _) => {
                 let due =
                     found.map(|found| found.validity.renewal_due()).into_iter().chain(self.asked_for).min();
-                due.and_then(|due| due.duration_since(now).ok()).unwrap_or(LOOK_EVERY)
+                Step::Wait(clamped(due.and_then(|due| due.duration_since(now).ok()).unwrap_or(LOOK_EVERY)))
             }
-        };
-        Step::Wait(until.clamp(LOOK_AGAIN, LOOK_EVERY))
+        }
     }
 
     /// How long no order may follow. A clock that was set back doesn't make it longer than anybody has asked for.
@@ -106,6 +108,11 @@ impl Pace {
 
     pub(super) fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// No order may follow before this moment.
+    pub(super) fn hold(&mut self, until: SystemTime) {
+        self.not_before = Some(until);
     }
 
     /// There is a new certificate, or somebody has changed something: what was before doesn't matter.
@@ -184,7 +191,7 @@ mod tests {
             pace.fail(FIRST, None, 1.0, now);
         }
         assert_eq!(pace.failures(), 110);
-        assert!(matches!(pace.step(None, &[], now), Step::Wait(_)));
+        assert!(matches!(pace.step(None, &[], now), Step::Pause(_)));
         assert_eq!(pace.step(None, &[], now + LONGEST_PAUSE * 2), Step::Order(Why::Missing));
         pace.begin_anew();
         assert_eq!(pace.step(None, &[], now), Step::Order(Why::Missing));

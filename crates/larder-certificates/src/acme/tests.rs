@@ -159,6 +159,19 @@ async fn an_authority_that_names_a_pause_gets_it() {
         "{trouble:?}"
     );
     assert!(trouble.fix.contains("staging"), "{trouble:?}");
+    acme.keep_pause(&settings, SystemTime::now() + pause).await;
+
+    // The next process keeps to it, and says so, until somebody reads the configuration again.
+    let next = Arc::new(Acme::new(settings.clone(), SystemTime::now));
+    let stop = CancellationToken::new();
+    let keeping = tokio::spawn(Arc::clone(&next).keep(|| {}, stop.clone()));
+    until(|| next.trouble().is_some()).await;
+    assert_eq!(next.trouble().map(|trouble| trouble.reason), Some(trouble.reason));
+    assert_eq!(next.numbers(), OrderNumbers::default());
+    next.take_up(settings);
+    until(|| next.numbers().failed == 1).await;
+    stop.cancel();
+    keeping.await.expect("ended");
 }
 
 #[tokio::test]
