@@ -248,9 +248,10 @@ fn of_upstream(upstream: &Value) -> String {
             let failure = text(first, "/last_failure").unwrap_or("it failed");
             let _ = write!(
                 line,
-                ": {} of {} rest after a failure: {failure}",
+                ": {} of {} {} after a failure: {failure}",
                 resting.len(),
-                of(urls.len() as u64, "URL", "URLs")
+                of(urls.len() as u64, "URL", "URLs"),
+                if resting.len() == 1 { "rests" } else { "rest" }
             );
         }
     }

@@ -41,7 +41,7 @@ fn one_screen_has_it_all() {
          kept          13.0 GB in 4321 files; images name 54.1 GB, 4.1 times that (counted 30 s ago)\n\
          disk          120.0 GB free of 500.0 GB (24 %)\n\
          cache         75 % of 4 questions were here; 5.0 MB from here, 1.0 MB fetched; 90 images, 12.0 GB\n\
-         upstreams     docker.io: 1 of 2 URLs rest after a failure: answers 503; ci: 7 of 100 pulls left; \
+         upstreams     docker.io: 1 of 2 URLs rests after a failure: answers 503; ci: 7 of 100 pulls left; \
          anonymous: used up, asked again in 5 min; the login of anonymous is refused\n              \
          ghcr.io: well\n              \
          quay.io: not asked yet\n              \
