@@ -178,7 +178,8 @@ impl Graph {
             tags.extend(own.iter().filter(|tag| *tag != deleted).map(|tag| format!(":{tag}")));
             let above = of(&self.parents, &digest).iter().chain(self.subject_here(&digest));
             let above: Vec<Digest> = above.filter(|each| !deletion.going.contains(*each)).copied().collect();
-            if above.is_empty() && own.is_empty() && self.manifests.contains_key(&digest) {
+            let stays = self.manifests.contains_key(&digest) && !deletion.going.contains(&digest);
+            if above.is_empty() && own.is_empty() && stays {
                 untagged.insert(format!("@{digest}"));
             }
             open.extend(above.into_iter().filter(|each| seen.insert(*each)));

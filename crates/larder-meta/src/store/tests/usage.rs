@@ -432,6 +432,16 @@ proptest! {
         prop_assert!(said.needed_by.iter().all(|(_, bytes)| *bytes <= shared));
         world.run(&Step::DeleteTag { repository, tag: tag_of });
         prop_assert_eq!(world.collect(), said.usage.unique, "{:?}", &said);
+        for (needing, _) in &said.needed_by {
+            let stays = if let Some((_, digest)) = needing.split_once('@') {
+                world.store().manifest(&repository_name, &digest.parse().unwrap()).unwrap().is_some()
+            } else if let Some((_, of)) = needing.split_once(':') {
+                world.store().tag(&repository_name, &tag(of)).unwrap().is_some()
+            } else {
+                *needing != *REPOSITORY[repository]
+            };
+            prop_assert!(stays, "{needing} is gone, and so needs nothing: {:?}", &said);
+        }
         world.check()?;
     }
 }
