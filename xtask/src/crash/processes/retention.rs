@@ -2,7 +2,7 @@
 //! there, and the next run comes to the end that was planned.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -19,8 +19,10 @@ const REPOSITORY: &str = "kill/retired";
 const TAGS: u64 = 400;
 const KEPT_EVERY: u64 = 40;
 const NEWEST: u64 = 7;
-/// The kill comes within this, of a run that takes longer.
-const KILL_MILLISECONDS: u64 = 80;
+/// The kill comes within this of the first deletion, or of the start.
+const KILL_MILLISECONDS: u64 = 40;
+/// How long a first deletion is waited for: much longer than it takes.
+const BEGINNING: Duration = Duration::from_secs(20);
 
 const SECTIONS: &str = "retention:
   every: 0
@@ -65,15 +67,14 @@ impl Place<'_> {
         };
         let planned = planned(larder(self, &["retention", "plan", "--json"])?)?;
         let run = |place: &Self| larder(place, &["retention", "run", "--yes"]);
-        let (mut left, mut in_the_middle) = (u64::MAX, 0);
-        for _ in 0..KILLS {
+        let (stay, mut in_the_middle) = (planned.len() as u64, 0);
+        for number in 0..KILLS {
+            let before = tags_on_disk(self)?;
             let mut process = run(self)?.daemon(self.ring, "retention-run")?;
-            // Not a wait for anything: the moment of the kill is what is being varied.
-            std::thread::sleep(Duration::from_millis(self.random.below(KILL_MILLISECONDS)));
+            self.until_it_works(number, before, stay)?;
             process.kill()?;
             let now = tags_on_disk(self)?;
-            in_the_middle += u64::from(now < left.min(TAGS) && now > planned.len() as u64);
-            left = now;
+            in_the_middle += u64::from(now < before && now > stay);
         }
         run(self)?.ok()?;
         println!(
@@ -98,25 +99,23 @@ impl Place<'_> {
         let plan = server.http().get("/api/v1/retention", &[])?.expect("the plan", &[200])?;
         let planned = staying(&serde_json::from_slice(&plan.body)?)?;
         let mut server = Some(server);
-        let mut in_the_middle = 0;
-        for _ in 0..KILLS {
+        let (stay, mut in_the_middle) = (planned.len() as u64, 0);
+        for number in 0..KILLS {
             let mut running = match server.take() {
                 Some(server) => server,
                 None => self.start_retaining()?,
             };
             let before = tags_on_disk(self)?;
             let http = running.http();
-            let after = Duration::from_millis(self.random.below(KILL_MILLISECONDS));
             let killed = std::thread::scope(|scope| {
                 // It gets an answer or none, as the kill comes.
                 scope.spawn(|| http.send("POST", "/api/v1/retention?consent=true", &[], Body::Whole(&[])));
-                // Not a wait for anything: the moment of the kill is what is being varied.
-                std::thread::sleep(after);
-                running.daemon.kill()
+                let begun = self.until_it_works(number, before, stay);
+                running.daemon.kill().and(begun)
             });
             killed?;
             let now = tags_on_disk(self)?;
-            in_the_middle += u64::from(now < before && now > planned.len() as u64);
+            in_the_middle += u64::from(now < before && now > stay);
         }
         let last = self.start_retaining()?;
         let path = "/api/v1/retention?consent=true";
@@ -127,6 +126,17 @@ impl Place<'_> {
             fail!("no kill came in the middle");
         }
         self.check_retained(&planned)
+    }
+
+    /// Some time after the first tag has gone, or some time after the start: the moment of the kill is what is varied.
+    fn until_it_works(&mut self, number: u64, before: u64, stay: u64) -> Result {
+        let begun = Instant::now();
+        let deletes = !number.is_multiple_of(3) && before > stay;
+        while deletes && begun.elapsed() < BEGINNING && tags_on_disk(self)? == before {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(self.random.below(KILL_MILLISECONDS)));
+        Ok(())
     }
 
     /// What was to stay is there and whole, and nothing else; and so is all that no rule is about.
