@@ -83,14 +83,21 @@ fn flipped(archive: &[u8]) -> Result<Vec<u8>> {
     Ok(archive)
 }
 
-/// Another command in the image's config, of the same length.
+/// Another architecture in the image's config, of the same length.
 fn renamed_config(archive: &[u8]) -> Result<Vec<u8>> {
     let (old, new) = (b"\"architecture\":\"amd64\"", b"\"architecture\":\"amd65\"");
     let mut archive = archive.to_vec();
-    let at = archive.windows(old.len()).position(|window| window == old);
-    let Some(at) = at else { fail!("no architecture in the archive") };
-    if let Some(place) = archive.get_mut(at..at + new.len()) {
-        place.copy_from_slice(new);
+    // docker also writes it into files that nobody reads, before or after the config.
+    let starts: Vec<usize> = (0..archive.len())
+        .filter(|at| archive.get(*at..).is_some_and(|rest| rest.starts_with(old)))
+        .collect();
+    if starts.is_empty() {
+        fail!("no architecture in the archive");
+    }
+    for at in starts {
+        if let Some(place) = archive.get_mut(at..at + new.len()) {
+            place.copy_from_slice(new);
+        }
     }
     Ok(archive)
 }
