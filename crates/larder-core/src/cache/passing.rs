@@ -52,8 +52,14 @@ impl Registry {
     ) -> Result<Option<Blob>, RegistryError> {
         let asked = source.upstream.blob(&source.repository, digest, 0);
         let Ok(answer) = timeout_at(deadline, asked).await else { return Err(source.still_silent().into()) };
-        let Some(BlobStream { size, from: 0, chunks }) = answer? else { return Ok(None) };
+        let Some(BlobStream { size, from, chunks }) = answer? else { return Ok(None) };
         let Some(size) = size else { return Err(why) };
+        // Of no bytes nobody would ever see that they are wrong.
+        if from != 0 || (size == 0 && *digest != Digest::of(digest.algorithm(), b"")) {
+            return Err(source
+                .error(UpstreamFailure::Garbled, "it answered with other than the blob")
+                .into());
+        }
         tracing::warn!(%repository, %digest, %why, "a blob is passed on from its upstream and not kept");
         let connection = Connection {
             chunks: Some(chunks),
@@ -92,7 +98,8 @@ impl Passing {
                 Err(error) => error,
             };
             connection.chunks = None;
-            let (brought, left) = (std::mem::take(&mut connection.brought), blob.size - connection.at);
+            let (brought, left) =
+                (std::mem::take(&mut connection.brought), blob.size.saturating_sub(connection.at));
             let wait = connection.patience.after(brought, Some(left + brought));
             let Some(wait) = wait.filter(|_| super::fill::is_worth_another_try(&ended)) else {
                 return Err(io::Error::other(ended));

@@ -104,6 +104,13 @@ async fn an_upstream_that_fails_is_named_and_one_without_the_blob_is_believed() 
     assert!(matches!(failed, RegistryError::Maintenance { pulling: true, .. }), "{failed:?}");
     world.fake.set(Fault::Empty);
     assert!(world.layer().await.unwrap().is_none());
+    let world = in_maintenance(CHUNK);
+    let key = (APP.to_owned(), world.image.layer_digest);
+    world.fake.state.lock().unwrap().blobs.insert(key, bytes::Bytes::new());
+    let failed = world.layer().await.unwrap_err();
+    let is_garbled =
+        matches!(&failed, RegistryError::Upstream(error) if error.failure == UpstreamFailure::Garbled);
+    assert!(is_garbled, "no bytes are not the blob: {failed:?}");
 }
 
 /// Content whose link doesn't fit would hold the very room that is missing.
