@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::cache::{counted, date};
 use crate::request::{Answer, Call};
 use crate::respond;
+use crate::usage::described;
 
 /// Problems that are shown whole; `/api/v1/problems` has all.
 const PROBLEMS: usize = 3;
@@ -23,12 +24,14 @@ impl Call {
         let shown = observers.tls.as_ref().and_then(|tls| tls.shown());
         let problems = self.app.all_problems().await;
         let problems = problems.get("problems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let quotas = self.app.registry.quotas().await?;
         let more = json!({
             "version": about.map(|about| about.version),
             "started": about.map(|about| date(about.started)),
             "addresses": about.map(|about| about.addresses.as_slice()),
             "failing": observers.health.as_ref().map_or_else(|| json!({}), |health| health.report()),
             "upstreams": self.upstream_reports(),
+            "quotas": quotas.iter().map(described).collect::<Vec<_>>(),
             "certificate": shown.map(|certificate| json!({
                 "names": certificate.names,
                 "begin": date(certificate.validity.begin),

@@ -43,7 +43,8 @@ impl Call {
     }
 }
 
-fn described(usage: &QuotaUsage) -> Value {
+/// How full a quota is.
+pub(crate) fn described(usage: &QuotaUsage) -> Value {
     let repositories = usage.rule.repositories.iter();
     json!({
         "rule": &*usage.rule.place,

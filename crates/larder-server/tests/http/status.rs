@@ -63,6 +63,7 @@ async fn a_status_has_all_that_an_operator_looks_at_first() {
         (&status["problems"]["count"], &status["problems"]["latest"][0]["kind"]),
         (&1.into(), &"certificate-ends".into())
     );
+    assert_eq!(status["quotas"], serde_json::json!([]));
     assert_eq!(server.ask(post(STATUS, "")).await.status, 405);
 }
 

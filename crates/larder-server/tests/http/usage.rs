@@ -80,6 +80,7 @@ async fn a_push_beyond_a_quota_is_told_the_numbers() {
     let used = number(&server.ask(get("/api/v1/du?of=lab/")).await.json(), "bytes");
     server.registry.set_quotas(&[quota(Some(used + 10), Some(2))]);
     let quotas = server.ask(get("/api/v1/quotas")).await.json();
+    assert_eq!(server.ask(get("/api/v1/status")).await.json()["quotas"], quotas["quotas"]);
     let state = &quotas["quotas"][0];
     assert_eq!((number(state, "bytes"), number(state, "tags")), (used, 1));
 

@@ -10,6 +10,9 @@ use crate::words::{bytes, span};
 /// Names of a certificate that are shown; one of an own authority has every address of the machine.
 const NAMES: usize = 4;
 
+/// Quotas that are shown; `/api/v1/quotas` has all.
+const QUOTAS: usize = 5;
+
 /// The lines, as they come.
 struct Page {
     text: String,
@@ -21,6 +24,7 @@ pub(super) fn page(status: &Value, now: SystemTime) -> String {
     let mut page = Page { text: String::new(), now };
     page.registry(status);
     page.content(status);
+    page.quotas(status);
     page.cache(status);
     page.collection(status);
     page.certificate(status);
@@ -138,6 +142,19 @@ impl Page {
         self.line("disk", &format!("{} free of {}{share}", bytes(free), bytes(size)));
     }
 
+    /// Those that are the fullest.
+    fn quotas(&mut self, status: &Value) {
+        let mut quotas: Vec<&Value> = list(status, "/quotas").iter().collect();
+        quotas.sort_by_key(|quota| std::cmp::Reverse(number(quota, "/percent")));
+        let mut what = "quotas";
+        for quota in quotas.iter().take(QUOTAS) {
+            self.line(std::mem::take(&mut what), &of_quota(quota));
+        }
+        if let Some(more) = quotas.len().checked_sub(QUOTAS).filter(|more| *more > 0) {
+            self.line("", &format!("and {more} that {} less full", if more == 1 { "is" } else { "are" }));
+        }
+    }
+
     fn cache(&mut self, status: &Value) {
         let upstreams = list(status, "/upstreams");
         if upstreams.is_empty() {
@@ -231,6 +248,21 @@ impl Page {
             self.line("", &format!("{who}: {}{times}", text(problem, "/reason").unwrap_or_default()));
         }
     }
+}
+
+fn of_quota(quota: &Value) -> String {
+    let patterns: Vec<&str> = list(quota, "/repositories").iter().filter_map(Value::as_str).collect();
+    let mut line = format!("{}: {} % full", patterns.join(", "), number(quota, "/percent"));
+    let parts = [
+        known(quota, "/max_bytes")
+            .map(|most| format!("{} of {}", bytes(number(quota, "/bytes")), bytes(most))),
+        known(quota, "/max_tags")
+            .map(|most| format!("{} of {}", number(quota, "/tags"), of(most, "tag", "tags"))),
+    ];
+    for part in parts.into_iter().flatten() {
+        let _ = write!(line, "; {part}");
+    }
+    line
 }
 
 fn of_upstream(upstream: &Value) -> String {

@@ -13,6 +13,9 @@ fn one_screen_has_it_all() {
         "repositories": 95, "tags": 1234, "manifests": 3456,
         "content": {"files": 4321, "bytes": 13_000_000_000_u64, "named_bytes": 54_100_000_000_u64, "counted_at": "2026-06-26T11:59:30Z"},
         "disk": {"free_bytes": 120_000_000_000_u64, "size_bytes": 500_000_000_000_u64},
+        "quotas": [
+            {"rule": "a", "repositories": ["lab/*"], "bytes": 1000, "max_bytes": 10_000, "tags": 9, "max_tags": null, "percent": 10},
+            {"rule": "b", "repositories": ["team/**", "ci/*"], "bytes": 2000, "max_bytes": 4000, "tags": 19, "max_tags": 20, "percent": 95}],
         "cache": {"hits": 3, "misses": 1, "bytes_from_cache": 5_000_000, "bytes_from_upstream": 1_000_000},
         "stock": {"images": 90, "bytes": 12_000_000_000_u64},
         "upstreams": [
@@ -40,6 +43,8 @@ fn one_screen_has_it_all() {
          repositories  95, 1234 tags, 3456 manifests\n\
          kept          13.0 GB in 4321 files; images name 54.1 GB, 4.1 times that (counted 30 s ago)\n\
          disk          120.0 GB free of 500.0 GB (24 %)\n\
+         quotas        team/**, ci/*: 95 % full; 2.0 kB of 4.0 kB; 19 of 20 tags\n              \
+         lab/*: 10 % full; 1.0 kB of 10.0 kB\n\
          cache         75 % of 4 questions were here; 5.0 MB from here, 1.0 MB fetched; 90 images, 12.0 GB\n\
          upstreams     docker.io: 1 of 2 URLs rests after a failure: answers 503; ci: 7 of 100 pulls left; \
          anonymous: used up, asked again in 5 min; the login of anonymous is refused\n              \
