@@ -24,7 +24,8 @@ pub(super) fn cases(report: &mut Report, stage: &Stage, pebble: &Pebble) -> Resu
     };
     report.case("registry", "says that nobody answers at the name", || {
         fails_with(&mut larder, "the authority gets no connection to port 443 of lost.example.test")?;
-        let (log, problems) = (registry.log()?, registry.problems()?);
+        let log = registry.log_with("let port 443 of lost.example.test lead to")?;
+        let problems = registry.problems()?;
         for text in [&log, &problems] {
             if !text.contains("Failed to connect to 192.0.2.78:443")
                 || !text.contains("let port 443 of lost.example.test lead to")
