@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WARNING};
+use http::header::{ACCEPT, AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WARNING};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError, ServedCopy};
@@ -30,7 +30,14 @@ impl Call {
         }
         // Whatever `Accept` says: a stored manifest has one type, and clients that don't name it in
         // `Accept` read it all the same.
-        let Some(manifest) = self.app.registry.manifest(&access, reference).await? else {
+        let found = match self.app.registry.manifest(&access, reference).await {
+            Err(error) if error.is_upstream() && self.asks_before_a_push(name).await => {
+                tracing::info!(%name, %reference, %error, "whether an upstream holds a manifest can't be told");
+                None
+            }
+            found => found?,
+        };
+        let Some(manifest) = found else {
             let (repository, reference) = (name.clone(), reference.clone());
             return Err(RegistryError::ManifestUnknown { repository, reference }.into());
         };
@@ -50,6 +57,15 @@ impl Call {
         };
         self.report_pull(&access, &Event::ManifestPulled { manifest: &manifest, tag }, &response);
         Ok(response)
+    }
+
+    /// Whether this is a client about to push here, who asks whether he has to: an upstream that fails must not fail
+    /// him, so to this question "not known" is "not here". containerd and BuildKit name the one type that they are
+    /// about to push; who pulls names all that he can read.
+    async fn asks_before_a_push(&self, name: &RepoName) -> bool {
+        self.parts.method == Method::HEAD
+            && names_one_type(&self.parts.headers)
+            && self.may_push(name).await.is_ok()
     }
 
     pub(crate) async fn put_manifest(&self, name: &RepoName, reference: Reference, body: Incoming) -> Answer {
@@ -153,6 +169,13 @@ pub(crate) fn say_that_it_is_only_a_copy(headers: &mut HeaderMap, copy: &ServedC
 
 /// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
 /// clients of its time still show).
+/// Whether `Accept` names a single type, beside `*/*`.
+fn names_one_type(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let types = lines.flat_map(|line| line.split(',')).map(|part| part.split(';').next().unwrap_or_default());
+    types.map(str::trim).filter(|name| !name.is_empty() && *name != "*/*").count() == 1
+}
+
 fn say_that_it_is_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
     headers.insert(AGE, copy.age.as_secs().into());
     say_that_it_is_only_a_copy(headers, copy);

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_core::{
+    Allowance, BlobStream, FetchedManifest, ManifestHead, Upstream, UpstreamError, UpstreamFailure,
+    UpstreamFuture, UpstreamPlace, UpstreamSettings, Upstreams,
+};
+use larder_oci::{Descriptor, Digest, Reference, RepoName, Tag};
 use larder_server::{AccountReport, Door, Observers, Options, UpstreamReport, UrlReport};
 
 use crate::support::*;
@@ -151,4 +156,88 @@ async fn only_who_administers_the_registry_has_images_fetched_ahead() {
     }
     let reply = server.ask(get("/api/v1/cache/warm")).await.json();
     assert_eq!(reply, serde_json::json!({ "list": [], "jobs": [] }));
+}
+
+/// An upstream of everything, which is down.
+struct Down;
+
+fn down<T: Send + 'static>() -> UpstreamFuture<'static, T> {
+    Box::pin(async {
+        Err(UpstreamError {
+            upstream: "hub".into(),
+            host: "hub.test".into(),
+            failure: UpstreamFailure::Unreachable,
+            detail: "it is down".into(),
+            cause: None,
+        })
+    })
+}
+
+impl Upstream for Down {
+    fn name(&self) -> &str {
+        "hub"
+    }
+
+    fn allowance(&self, _: &RepoName) -> Allowance {
+        Allowance::Plenty
+    }
+
+    fn head_manifest<'a>(
+        &'a self,
+        _: &'a RepoName,
+        _: &'a Reference,
+    ) -> UpstreamFuture<'a, Option<ManifestHead>> {
+        down()
+    }
+
+    fn manifest<'a>(
+        &'a self,
+        _: &'a RepoName,
+        _: &'a Reference,
+    ) -> UpstreamFuture<'a, Option<FetchedManifest>> {
+        down()
+    }
+
+    fn blob_size<'a>(&'a self, _: &'a RepoName, _: &'a Digest) -> UpstreamFuture<'a, Option<Option<u64>>> {
+        down()
+    }
+
+    fn blob<'a>(&'a self, _: &'a RepoName, _: &'a Digest, _: u64) -> UpstreamFuture<'a, Option<BlobStream>> {
+        down()
+    }
+
+    fn tags<'a>(&'a self, _: &'a RepoName) -> UpstreamFuture<'a, Option<Vec<Tag>>> {
+        down()
+    }
+
+    fn referrers<'a>(&'a self, _: &'a RepoName, _: &'a Digest) -> UpstreamFuture<'a, Vec<Descriptor>> {
+        down()
+    }
+}
+
+/// containerd and BuildKit ask for the manifest that they are about to push, and give up at anything but 200 and 404.
+#[tokio::test]
+async fn an_upstream_that_fails_fails_no_push() {
+    let upstreams = || {
+        Upstreams::new([UpstreamPlace {
+            prefix: None,
+            has_library: false,
+            upstream: Arc::new(Down),
+            settings: Arc::new(UpstreamSettings::default()),
+        }])
+    };
+    let one = format!("{OCI_MANIFEST}, */*");
+    let all = format!("{OCI_MANIFEST}, application/vnd.oci.image.index.v1+json, */*");
+    let ask = |request: Request, accept: &str| request.with("Accept", accept);
+    let open = Server::open().await;
+    open.registry.set_upstreams(upstreams());
+    let path = "/v2/me/app/manifests/one";
+    assert_eq!(open.ask(ask(head(path), &one)).await.status, 404);
+    assert_eq!(open.ask(ask(head(path), &all)).await.status, 502, "who pulls is told what is wrong");
+    assert_eq!(open.ask(ask(get(path), &one)).await.status, 502);
+    open.push_image("me/app", "one").await;
+    assert_eq!(open.ask(ask(head(path), &one)).await.status, 200);
+    let users = Setup::gate(GateKind::Tokens).start().await;
+    users.registry.set_upstreams(upstreams());
+    assert_eq!(users.ask(ask(head(path), &one)).await.status, 502, "who may not push doesn't ask for that");
 }
