@@ -442,6 +442,11 @@ impl Disk {
         self.hook.as_ref().map_or(Ok(usize::MAX), |hook| hook.before(mutation))
     }
 
+    /// What a test says is free at most.
+    pub(crate) fn pretended_free(&self) -> Option<u64> {
+        self.hook.as_ref().and_then(|hook| hook.free())
+    }
+
     fn done(&self, mutation: Mutation<'_>) {
         if let Some(hook) = &self.hook {
             hook.after(mutation);

@@ -46,4 +46,9 @@ pub trait DiskHook: Send + Sync {
 
     /// Called after the mutation succeeded.
     fn after(&self, mutation: Mutation<'_>);
+
+    /// How many bytes are free at most, whatever the file system says; `None`: as it says.
+    fn free(&self) -> Option<u64> {
+        None
+    }
 }

@@ -63,7 +63,8 @@ impl Disk {
         let failed = |errno: rustix::io::Errno| {
             StorageError::io(DiskOperation::Read, Path::new(self.root()), errno.into())
         };
-        Ok(writable(&rustix::fs::statvfs(self.root()).map_err(failed)?))
+        let free = writable(&rustix::fs::statvfs(self.root()).map_err(failed)?);
+        Ok(self.pretended_free().map_or(free, |pretended| free.min(pretended)))
     }
 
     /// How large the data directory's file system is, in bytes.

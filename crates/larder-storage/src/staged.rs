@@ -243,6 +243,9 @@ impl Staged {
         if bytes.saturating_add(ROOM) <= free || bytes == 0 {
             return Ok(());
         }
+        if self.disk.pretended_free().is_some_and(|free| bytes > free) {
+            return Err(self.too_little_room(bytes, io::ErrorKind::StorageFull.into()));
+        }
         let from = self.roomy.max(self.length);
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, bytes) {
             Ok(()) => {

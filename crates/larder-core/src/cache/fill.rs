@@ -20,7 +20,7 @@ use super::patience::Patience;
 use crate::collect::Thing;
 use crate::error::RegistryError;
 use crate::registry::Registry;
-use crate::upstream::{UpstreamError, UpstreamFailure};
+use crate::upstream::{BlobStream, UpstreamError, UpstreamFailure};
 use crate::upstreams::UpstreamRepository;
 
 /// How far a fill has come.
@@ -45,6 +45,7 @@ pub(crate) struct Fill {
     pub(super) stages: watch::Sender<Stage>,
     pub(super) counters: Arc<Counters>,
     wanted_in: Mutex<Wanted>,
+    unkept: Mutex<Option<BlobStream>>,
 }
 
 /// The repositories that are to hold a blob.
@@ -67,7 +68,7 @@ impl Fill {
     pub(super) fn new(first: RepoName, counters: Arc<Counters>) -> Fill {
         let (stages, _) = watch::channel(Stage::Asking);
         let wanted = Wanted { repositories: vec![first], is_closed: false };
-        Fill { stages, counters, wanted_in: Mutex::new(wanted) }
+        Fill { stages, counters, wanted_in: Mutex::new(wanted), unkept: Mutex::default() }
     }
 
     /// Whether this repository's upstream is known to hold the blob.
@@ -94,6 +95,20 @@ impl Fill {
 
     pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
         self.wanted_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The upstream's answer that there was no room for, from the blob's start on: for the one who asks first, so that
+    /// he needn't ask the upstream again.
+    pub(super) fn take_unkept(&self) -> Option<BlobStream> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn leave_unkept(&self, stream: BlobStream) {
+        let was_told = !matches!(&*self.stages.borrow(), Stage::Asking);
+        // Whoever was told that it comes waits for the file and will never ask for this; nor is a part of use to anybody.
+        if !was_told && stream.from == 0 {
+            *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        }
     }
 
     pub(super) fn tell(&self, stage: Stage) {
@@ -267,7 +282,12 @@ impl Filling {
         let coming = size.map_or(0, |size| size.saturating_sub(length));
         let staged = match self.with_room(staged, coming).await {
             Ok(staged) => staged,
-            Err(error) => return (None, Ended::Failed(error)),
+            Err(error) => {
+                if error.keeps_from_writing() {
+                    self.fill.leave_unkept(stream);
+                }
+                return (None, Ended::Failed(error));
+            }
         };
         self.fill.tell(Stage::Arriving { size: *size, arrived: length, file: Arc::clone(file) });
         Intake::new(self, staged, &stream, *size).run(stream.chunks).await

@@ -93,14 +93,18 @@ impl Registry {
     ) -> Result<Option<Blob>, RegistryError> {
         let deadline = Instant::now() + source.settings.miss_budget;
         for _ in 0..LOOKS {
-            let first_word = match self.join_fill(source, repository, digest, deadline).await {
-                Ok(Some(fill)) => self.first_word(source, &fill, digest, deadline).await,
+            let (fill, first_word) = match self.join_fill(source, repository, digest, deadline).await {
+                Ok(Some(fill)) => {
+                    let first_word = self.first_word(source, &fill, digest, deadline).await;
+                    (Some(fill), first_word)
+                }
                 Ok(None) => return Ok(None),
-                Err(error) => Err(error),
+                Err(error) => (None, Err(error)),
             };
             let first_word = match first_word {
                 Err(why) if why.keeps_from_writing() => {
-                    return self.pass_on(source, repository, digest, why, deadline).await;
+                    let answer = fill.and_then(|fill| fill.take_unkept());
+                    return self.pass_on(source, repository, digest, why, answer, deadline).await;
                 }
                 first_word => first_word?,
             };

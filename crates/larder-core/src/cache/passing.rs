@@ -1,6 +1,7 @@
 //! Blobs that are passed on from an upstream without being kept, as there is no room for them or nothing may be written.
 //!
-//! Nobody shares such a blob: every reader has a connection of his own to the upstream, at his own pace.
+//! Nobody shares such a blob: every reader has a connection of his own to the upstream, at his own pace. The upstream is
+//! asked once for each: what the fill was answered before it found no room is the first reader's.
 
 use std::io;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ struct Connection {
 }
 
 impl Registry {
-    /// A blob that can't be kept because of `why`, straight from its upstream.
+    /// A blob that can't be kept because of `why`, straight from its upstream: by this answer of it, or by one that is
+    /// asked for.
     ///
     /// # Errors
     /// Those of the upstream; `why`, if the upstream doesn't say how long the blob is: then it can't be announced.
@@ -48,11 +50,17 @@ impl Registry {
         repository: &RepoName,
         digest: &Digest,
         why: RegistryError,
+        answer: Option<BlobStream>,
         deadline: Instant,
     ) -> Result<Option<Blob>, RegistryError> {
-        let asked = source.upstream.blob(&source.repository, digest, 0);
-        let Ok(answer) = timeout_at(deadline, asked).await else { return Err(source.still_silent().into()) };
-        let Some(BlobStream { size, from, chunks }) = answer? else { return Ok(None) };
+        let answer = match answer {
+            Some(answer) => Some(answer),
+            None => {
+                let asked = source.upstream.blob(&source.repository, digest, 0);
+                timeout_at(deadline, asked).await.map_err(|_| source.still_silent())??
+            }
+        };
+        let Some(BlobStream { size, from, chunks }) = answer else { return Ok(None) };
         let Some(size) = size else { return Err(why) };
         // Of no bytes nobody would ever see that they are wrong.
         if from != 0 || (size == 0 && *digest != Digest::of(digest.algorithm(), b"")) {

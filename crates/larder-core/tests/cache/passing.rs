@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use larder_core::{BlobContent, CacheLimits, RegistryError, UpstreamFailure};
 use larder_oci::{Actor, AdminAccess, ByteRange};
@@ -29,6 +29,32 @@ impl DiskHook for NoLinks {
     }
 
     fn after(&self, _: Mutation<'_>) {}
+}
+
+/// A disk with so many bytes free.
+struct Full(AtomicU64);
+
+impl DiskHook for Full {
+    fn before(&self, _: Mutation<'_>) -> io::Result<usize> {
+        Ok(usize::MAX)
+    }
+
+    fn after(&self, _: Mutation<'_>) {}
+
+    fn free(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A layer is longer than all that is free.
+fn on_a_full_disk(length: usize) -> (World, Arc<Full>) {
+    let (root, full) = (tempfile::tempdir().unwrap(), Arc::new(Full(AtomicU64::new(length as u64 - 1))));
+    let disk = Disk::open_with(root.path(), Some(Arc::clone(&full) as Arc<dyn DiskHook>)).unwrap();
+    let (registry, fake) = (open_on(Arc::new(disk)), Fake::new());
+    registry.set_upstreams(upstreams(&fake, settings()));
+    let world = World { root, registry, fake, image: image(1, length) };
+    world.publish(APP, Some("latest"), &world.image.clone());
+    (world, full)
 }
 
 /// Nothing may be written: what is asked for is passed on.
@@ -146,4 +172,45 @@ async fn content_that_no_link_could_be_written_to_goes_at_once_or_with_its_manif
         world.registry.set_cache_limits(CacheLimits::default());
         world.pull().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_fill_finds_no_room_its_answer_is_the_readers_and_the_upstream_is_asked_once() {
+    let (world, full) = on_a_full_disk(40 * CHUNK);
+    for reader in 1..=3 {
+        let blob = world.layer().await.unwrap().unwrap();
+        assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+        assert_eq!(world.fake.asked().blobs[&world.image.layer_digest], vec![0; reader]);
+    }
+    world.fake.set(Fault::CutInHalf);
+    let blob = world.layer().await.unwrap().unwrap();
+    assert_eq!(read(&blob).await.unwrap(), world.image.layer, "it goes on where it was cut");
+    world.fake.set(Fault::Corrupt);
+    let blob = world.layer().await.unwrap().unwrap();
+    assert!(read(&blob).await.is_err(), "wrong bytes never come to their end");
+    world.fake.set(Fault::None);
+    world.until(|| world.registry.cache_counts().fills == 0).await;
+    full.0.store(u64::MAX, Ordering::SeqCst);
+    let blob = world.layer().await.unwrap().unwrap();
+    assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+    world.until_stored(&world.image.layer_digest).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_on_a_full_disk_asks_once_for_each_reader_at_most() {
+    const READERS: usize = 16;
+    let (world, _full) = on_a_full_disk(40 * CHUNK);
+    let world = Arc::new(world);
+    let readers = (0..READERS).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let blob = world.layer().await.unwrap().unwrap();
+            assert_eq!(read(&blob).await.unwrap(), world.image.layer);
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        reader.await.unwrap();
+    }
+    let asked = world.fake.asked().blobs[&world.image.layer_digest].clone();
+    assert!(asked.len() <= READERS && asked.iter().all(|from| *from == 0), "{asked:?}");
 }
