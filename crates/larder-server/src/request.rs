@@ -386,7 +386,7 @@ impl Call {
                 }
                 if let Some(after) = error.retry_after() {
                     // Rounded up: a moment too early would be one more refusal.
-                    response.headers_mut().insert(RETRY_AFTER, (after.as_secs() + 1).into());
+                    response.headers_mut().insert(RETRY_AFTER, after.as_secs().saturating_add(1).into());
                 }
                 // Core has told the log of its upstreams, once for all who waited.
                 if response.status().is_server_error() && !error.is_upstream() {

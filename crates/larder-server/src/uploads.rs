@@ -73,7 +73,7 @@ impl Call {
             Err(error) => return self.refused_chunk(name, error),
         };
         // Who sends it all with this request is told before he has.
-        let length = writer.held() + self.content_length().unwrap_or(0);
+        let length = writer.held().saturating_add(self.content_length().unwrap_or(0));
         if let Err(error) = self.app.registry.room_for_blob(&access, &digest, length).await {
             drop(writer);
             self.forget_upload(&access, id).await;

@@ -78,15 +78,16 @@ impl RateLimit {
         self.learn(headers, now);
         let told = retry_after(headers);
         let untold = if self.remaining == Some(0) { PAUSE_AT_ZERO } else { PAUSE_UNTOLD };
-        let pause = told.unwrap_or(untold).min(LONGEST_PAUSE);
+        let pause = told.unwrap_or(untold);
         self.spent_until = Some(now + pause);
         pause
     }
 }
 
-/// When an answer says to come back.
+/// When an answer says to come back, within reason: nobody keeps us away for a year, and no sum with it overflows.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    header(headers, RETRY_AFTER.as_str()).and_then(|text| pause(text, SystemTime::now()))
+    let told = header(headers, RETRY_AFTER.as_str()).and_then(|text| pause(text, SystemTime::now()));
+    told.map(|told| told.min(LONGEST_PAUSE))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

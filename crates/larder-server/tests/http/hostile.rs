@@ -203,6 +203,27 @@ async fn odd_manifests_are_kept_as_they_came() {
     }
 }
 
+/// Lengths that are added to what is there already.
+#[tokio::test]
+async fn a_length_near_the_end_of_all_numbers_is_no_overflow() {
+    let server = Server::open().await;
+    let before = panics();
+    for length in [u64::MAX - 2, u64::MAX - 3, u64::MAX / 2 + 1] {
+        let location = server.ask(post("/v2/lab/app/blobs/uploads/", "")).await.location();
+        assert_eq!(server.ask(patch(&location, "begun")).await.status, 202);
+        let digest = digest_of(b"begun and ended");
+        let mut client = server.connect().await;
+        let head =
+            format!("PUT {location}?digest={digest} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.send(format!("{head} and ended")).await;
+        client.half_close().await;
+        let reply = client.reply_or_end(false).await.expect("an answer");
+        assert!((400..600).contains(&reply.status), "{}", reply.text());
+        assert_eq!(server.ask(get(format!("/v2/lab/app/blobs/{digest}"))).await.status, 404);
+    }
+    assert_eq!(panics(), before, "something panicked");
+}
+
 /// An answer doesn't grow with what is asked: an image has 127 layers at most, so that many are named.
 #[tokio::test]
 async fn not_every_one_of_a_thousand_mistakes_is_told() {

@@ -87,3 +87,13 @@ fn what_is_no_number_changes_nothing() {
     limit.learn(&headers(&[("ratelimit-remaining", "many"), ("ratelimit-limit", "-1")]), now);
     assert_eq!(limit, RateLimit::default());
 }
+
+/// Token servers say it too, and what comes of it goes out in our own `Retry-After`.
+#[test]
+fn nobody_keeps_us_away_for_ever() {
+    for told in ["18446744073709551615", "99999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        assert_eq!(retry_after(&headers(&[("retry-after", told)])), Some(LONGEST_PAUSE), "{told}");
+    }
+    assert_eq!(retry_after(&headers(&[("retry-after", "18446744073709551616")])), None);
+    assert_eq!(retry_after(&headers(&[("retry-after", "7")])), Some(Duration::from_secs(7)));
+}
