@@ -3,7 +3,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use larder_auth::Gate;
@@ -217,6 +218,16 @@ impl App {
             let status = response.status();
             return response.map(|body| Logged::new(body, status, record, None));
         }
+        if has_no_one_host(&parts) {
+            let detail = "a request of HTTP/1.1 has exactly one Host header; send one";
+            let error = ApiError::bad_request(ErrorCode::Unsupported, detail);
+            let mut response = error_response(&[error]);
+            // Whoever passed this on may see another request in it than we do: nothing further is believed of it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            let response = if is_head { without_body(response) } else { response };
+            let status = response.status();
+            return response.map(|body| Logged::new(body, status, record, None));
+        }
         let is_http2 = parts.version == Version::HTTP_2;
         let is_api = parts.uri.path().contains("/v2");
         let call = Call::new(Arc::clone(self), Arc::clone(&options), parts, peer, client);
@@ -248,6 +259,11 @@ impl App {
 fn out_of_service() -> Response<Body> {
     let detail = "health check failed: please see /debug/health";
     error_response(&[ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, detail)])
+}
+
+/// Whether a request of HTTP/1.1 says nothing, or several things, about whom it is for (RFC 9112 section 3.2).
+fn has_no_one_host(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().count() != 1
 }
 
 fn is_news(known: &Mutex<HashSet<IpAddr>>, client: IpAddr) -> bool {

@@ -80,16 +80,22 @@ pub(super) fn cases() -> Vec<Case> {
         ("nothing but lines", "\r\n\r\n\r\nx\r\n\r\n".to_owned(), 400),
         ("another protocol", "SSH-2.0-OpenSSH_9.2\r\n\r\n".to_owned(), 400),
         ("zeros", "\0\0\0\0\r\n\r\n".to_owned(), 400),
-        ("a long method", format!("{} /v2/ HTTP/1.1\r\n\r\n", "A".repeat(8192)), 405),
+        ("a long method", format!("{} /v2/ HTTP/1.1\r\nHost: a\r\n\r\n", "A".repeat(8192)), 405),
         ("connect", "CONNECT evil.example:443 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 405),
         ("options of all", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
-        ("no host", "GET /v2/ HTTP/1.1\r\n\r\n".to_owned(), 200),
-        ("two hosts", "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 200),
+        ("no host", "GET /healthz HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("no host and HTTP/1.0", "GET /healthz HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("two hosts", "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        ("one host twice", "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("bare line feeds", "GET /v2/ HTTP/1.1\nHost: a\n\n".to_owned(), 200),
         ("101 headers", format!("GET /v2/ HTTP/1.1\r\n{}\r\n", "X-A: b\r\n".repeat(101)), 431),
         ("a head of 1 MB", format!("GET /v2/ HTTP/1.1\r\nX-A: {}\r\n\r\n", "a".repeat(1 << 20)), 431),
         ("a head without end", format!("GET /v2/ HTTP/1.1\r\n{}", "X-A: b\r\n".repeat(90_000)), 431),
-        ("a large head", format!("GET /v2/ HTTP/1.1\r\nX-A: {}\r\n\r\n", "a".repeat(100 << 10)), 200),
+        (
+            "a large head",
+            format!("GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: {}\r\n\r\n", "a".repeat(100 << 10)),
+            200,
+        ),
     ] {
         cases.push(otherwise(what, request, status));
     }
