@@ -25,6 +25,9 @@ pub struct StoredManifest {
     pub media_type: MediaType,
     /// Its bytes; they hash to the digest.
     pub bytes: Bytes,
+    /// Of a long one the file that holds these bytes from its beginning on, for whoever sends them: a client that takes
+    /// them slowly then holds no memory.
+    pub file: Option<Arc<File>>,
 }
 
 /// A manifest, and what must be said with it.
@@ -146,8 +149,11 @@ impl Registry {
         if let Some(Answered::Manifest(manifest)) = self.inner.recent.get(repository, asked, state) {
             return Ok(Some(manifest));
         }
+        // Never closed. Held by the work, as its memory is.
+        let turn = Arc::clone(&self.inner.manifest_reads).acquire_owned().await.ok();
         let (repository, reference) = (repository.clone(), reference.clone());
         self.blocking(move |inner| {
+            let _turn = turn;
             let (read, state) = (Instant::now(), inner.meta.state(&repository));
             let Some(manifest) = inner.manifest(&repository, &reference)? else { return Ok(None) };
             let manifest = Arc::new(manifest);
@@ -204,7 +210,7 @@ impl Inner {
             },
         };
         let Some(content) = self.meta.manifest(repository, &digest)? else { return Ok(None) };
-        let Some(bytes) = self.blobs.read(&content, LONGEST_STORED_MANIFEST)? else {
+        let Some((bytes, file)) = self.blobs.read_and_keep_open(&content, LONGEST_STORED_MANIFEST)? else {
             tracing::warn!(%repository, %digest, "a manifest's content is missing from the store");
             return Ok(None);
         };
@@ -212,7 +218,8 @@ impl Inner {
             tracing::warn!(%repository, %digest, "what is stored as a manifest is none");
             return Ok(None);
         };
-        Ok(Some(StoredManifest { digest, media_type, bytes: bytes.into() }))
+        let file = (bytes.len() as u64 > LONGEST_KEPT).then(|| Arc::new(file));
+        Ok(Some(StoredManifest { digest, media_type, bytes: bytes.into(), file }))
     }
 
     pub(crate) fn blob(

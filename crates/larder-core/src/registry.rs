@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) verification: Verification,
     /// Questions to the index that may run at once; see [`Registry::asking_the_index`].
     index_questions: Arc<Semaphore>,
+    /// Manifests that may be read from the disk at once.
+    pub(crate) manifest_reads: Arc<Semaphore>,
     pub(crate) settings: Settings,
     /// As in the settings, until [`Registry::switch`] says otherwise.
     deletes: AtomicBool,
@@ -55,6 +57,10 @@ pub(crate) struct Inner {
 /// A question to the index may wait for a repository to be read. So many threads at most wait with
 /// it; the others of the runtime stay free for pulls and pushes.
 const INDEX_QUESTIONS_AT_ONCE: usize = 32;
+
+/// A manifest is read whole before it is served: 64 of 4 MiB are 256 MiB. Further ones wait for the disk, as they would
+/// anyway.
+const MANIFEST_READS_AT_ONCE: usize = 64;
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -105,6 +111,7 @@ impl Registry {
         let meta = MetaStore::open(Arc::clone(&disk), blobs.clone())?;
         let (sessions, recent) = (Sessions::default(), Recent::new());
         let index_questions = Arc::new(Semaphore::new(INDEX_QUESTIONS_AT_ONCE));
+        let manifest_reads = Arc::new(Semaphore::new(MANIFEST_READS_AT_ONCE));
         let collector = Collector::open(Arc::clone(&disk), &settings.collection)?;
         let inner = Inner {
             disk,
@@ -115,6 +122,7 @@ impl Registry {
             collector,
             verification: Verification::default(),
             index_questions,
+            manifest_reads,
             deletes: settings.deletes.into(),
             read_only: settings.read_only.into(),
             pause: Pause::default(),

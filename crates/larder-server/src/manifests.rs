@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -41,10 +42,14 @@ impl Call {
             let (repository, reference) = (name.clone(), reference.clone());
             return Err(RegistryError::ManifestUnknown { repository, reference }.into());
         };
+        let bytes = match &manifest.file {
+            Some(file) => ContentBytes::File { file: Arc::clone(file), size: manifest.bytes.len() as u64 },
+            None => ContentBytes::Memory(manifest.bytes.clone()),
+        };
         let content = Content {
             digest: manifest.digest,
             media_type: manifest.media_type.as_str(),
-            bytes: ContentBytes::Memory(manifest.bytes.clone()),
+            bytes,
             immutable: false,
         };
         let mut response = content.respond(&self.parts.headers);
@@ -167,8 +172,6 @@ pub(crate) fn say_that_it_is_only_a_copy(headers: &mut HeaderMap, copy: &ServedC
     headers.insert(LARDER_STALE, header(&format!("{}: {reason}", copy.upstream)));
 }
 
-/// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
-/// clients of its time still show).
 /// Whether `Accept` names a single type, beside `*/*`.
 fn names_one_type(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -176,6 +179,8 @@ fn names_one_type(headers: &HeaderMap) -> bool {
     types.map(str::trim).filter(|name| !name.is_empty() && *name != "*/*").count() == 1
 }
 
+/// Says of a copy how old it is and why it was served (RFC 9111 section 5.1; `Warning` is that of RFC 7234, which
+/// clients of its time still show).
 fn say_that_it_is_a_copy(headers: &mut HeaderMap, copy: &ServedCopy) {
     headers.insert(AGE, copy.age.as_secs().into());
     say_that_it_is_only_a_copy(headers, copy);

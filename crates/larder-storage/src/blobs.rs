@@ -61,12 +61,21 @@ impl Blobs {
 
     /// The bytes of small content, hashed again: damaged bytes are an error and never served.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.read_and_keep_open(digest, limit)?.map(|(bytes, _)| bytes))
+    }
+
+    /// As [`read`](Blobs::read), with the file that the bytes were read from.
+    pub fn read_and_keep_open(
+        &self,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<(Vec<u8>, File)>, StorageError> {
         let path = data_path(digest);
-        let Some(bytes) = self.disk.read(&path, limit)? else { return Ok(None) };
+        let Some((bytes, file)) = self.disk.read_and_keep_open(&path, limit)? else { return Ok(None) };
         if Digest::of(digest.algorithm(), &bytes) != *digest {
             return Err(StorageError::Corrupt { digest: *digest, path: self.disk.root().join(path) });
         }
-        Ok(Some(bytes))
+        Ok(Some((bytes, file)))
     }
 
     /// Publishes small content; durable when this returns.

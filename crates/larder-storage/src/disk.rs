@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
 
 use crate::directory_syncs::DirectorySyncs;
 use crate::error::{DiskOperation, StorageError};
@@ -90,6 +92,15 @@ impl Disk {
 
     /// The whole of a small file, or `None` if there is none. More than `limit` bytes are an error.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.read_and_keep_open(path, limit)?.map(|(bytes, _)| bytes))
+    }
+
+    /// As [`read`](Disk::read), with the file that the bytes were read from.
+    pub(crate) fn read_and_keep_open(
+        &self,
+        path: &Path,
+        limit: u64,
+    ) -> Result<Option<(Vec<u8>, File)>, StorageError> {
         let Some((mut file, stat)) = self.open_file(path)? else { return Ok(None) };
         let path = self.root.join(path);
         if stat.size > limit {
@@ -98,17 +109,23 @@ impl Disk {
         let mut bytes = Vec::with_capacity(usize::try_from(stat.size).unwrap_or_default());
         file.read_to_end(&mut bytes)
             .map_err(|source| StorageError::io(DiskOperation::Read, &path, source))?;
-        Ok(Some(bytes))
+        Ok(Some((bytes, file)))
     }
 
-    /// A file opened for reading, or `None` if there is none.
+    /// A file opened for reading, or `None` if there is none. What is neither a file nor a directory is an error: nobody
+    /// waits at a named pipe for its other end.
     pub fn open_file(&self, path: &Path) -> Result<Option<(File, Stat)>, StorageError> {
         let path = self.root.join(path);
         let failed = |source| StorageError::io(DiskOperation::Open, &path, source);
-        match File::open(&path) {
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
             Ok(file) => {
-                let stat = Stat::of(&file.metadata().map_err(failed)?);
-                Ok((!stat.is_directory).then_some((file, stat)))
+                let metadata = file.metadata().map_err(failed)?;
+                if !metadata.is_file() && !metadata.is_dir() {
+                    let words = "it is neither a file nor a directory; remove it, or put back the file that was there";
+                    return Err(failed(io::Error::new(io::ErrorKind::InvalidData, words)));
+                }
+                Ok(metadata.is_file().then(|| (file, Stat::of(&metadata))))
             }
             Err(error) if is_absence(&error) => Ok(None),
             Err(source) => Err(failed(source)),

@@ -100,7 +100,7 @@ impl Asking {
         if self.at_hand == Some(digest) {
             return Ok(Answer::Same);
         }
-        let stored = Arc::new(StoredManifest { digest, media_type, bytes: fetched.bytes });
+        let stored = Arc::new(StoredManifest { digest, media_type, bytes: fetched.bytes, file: None });
         if self.at_hand.is_none()
             && let Some(keeping) = Keeping::begin(&self.registry, &self.repository, self.tag(), &stored)
         {

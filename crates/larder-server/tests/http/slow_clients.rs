@@ -84,6 +84,30 @@ async fn a_thousand_slow_clients_hurt_nobody() {
     assert_eq!(body.reply(false).await.range(), "0-999999");
 }
 
+/// Manifests of megabytes come from files as blobs do: whoever doesn't read them holds nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_of_a_large_manifest_hold_no_memory() {
+    allow_many_files();
+    let server = Server::open().await;
+    server.push_image("lab/app", "one").await;
+    let note = format!("{{\"note\":\"{}\",", "x".repeat(3 << 20));
+    let large = image(OCI_MANIFEST).replacen('{', &note, 1);
+    server.push_manifest("lab/app", "large", &large).await;
+    let before = resident_bytes();
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut client = narrow(&server).await;
+        client.send(get("/v2/lab/app/manifests/large").to_bytes()).await;
+        client.wait_for(1).await;
+        slow.push(client);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < MOST_BYTES, "200 slow readers of 3 MiB cost {} MiB", grown >> 20);
+    assert_eq!(slow.remove(0).reply(false).await.text(), large);
+    let part = server.ask(get("/v2/lab/app/manifests/large").with("Range", "bytes=-100")).await;
+    assert_eq!((part.status, part.body.as_slice()), (206, &large.as_bytes()[large.len() - 100..]));
+}
+
 async fn with_limits(limits: Limits) -> Server {
     let options = Options { limits, ..Setup::default().options };
     Setup { options, ..Setup::default() }.start().await

@@ -104,3 +104,25 @@ fn a_staged_file_that_another_program_wrote_is_hashed_again() {
     let mine = Staged::reopen(&disk, Path::new("up/data"), Algorithm::Sha256).unwrap().unwrap();
     blobs.publish(mine, &Digest::sha256(b"thin")).unwrap();
 }
+
+/// Opening a named pipe waits for its other end: each reader of it would take a thread with it for ever.
+#[test]
+fn what_is_no_file_is_an_error_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, blobs) = blobs(root.path());
+    let digest = Digest::sha256(b"a pipe");
+    let path = root.path().join(data_path(&digest));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let opened = [blobs.open(&digest).map(drop), blobs.read(&digest, 100).map(drop)];
+        sender.send(opened.map(|outcome| outcome.map_err(|error| error.to_string()))).unwrap();
+        // A push puts the file there that it should be.
+        blobs.put(&digest, b"a pipe").unwrap();
+        sender.send([blobs.read(&digest, 100).map(drop).map_err(|error| error.to_string()), Ok(())]).unwrap();
+    });
+    let wait = || receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for the pipe");
+    assert!(wait().iter().all(Result::is_err));
+    assert!(wait().iter().all(Result::is_ok));
+}
