@@ -107,6 +107,12 @@ impl<'a> Reader<'a> {
         scalar::integer(text).map(|number| (number, origin))
     }
 
+    /// Bytes. One that is no size has been reported.
+    fn size(&self, path: &str) -> Option<(i64, &'a Origin)> {
+        let (text, origin) = self.text(path)?;
+        scalar::size(text).ok().map(|bytes| (bytes, origin))
+    }
+
     /// A duration that can't be negative.
     fn duration(&mut self, path: &str, default: Duration) -> Duration {
         let Some((text, origin)) = self.text(path) else { return default };

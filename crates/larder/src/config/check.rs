@@ -27,6 +27,9 @@ fn check_value(value: &Value, slot: &Slot, report: &mut Report) {
             items.iter().for_each(|each| check_value(each, &item, report));
         }
         (Content::Scalar { text, plain }, kind) => {
+            if let (Kind::Size, Err(why)) = (kind, scalar::size(text)) {
+                return wrong_size(value, slot, text, &why, report);
+            }
             if !text.is_empty() && !scalar_fits(text, kind) {
                 wrong_kind(value, slot, report);
             }
@@ -89,9 +92,17 @@ fn scalar_fits(text: &str, kind: Kind) -> bool {
         Kind::Choice | Kind::OneOrMore => true,
         Kind::Boolean => scalar::boolean(text).is_some(),
         Kind::Integer => scalar::integer(text).is_some(),
+        Kind::Size => scalar::size(text).is_ok(),
         Kind::Duration => scalar::duration_nanoseconds(text).is_some(),
         Kind::Words(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
         Kind::Section | Kind::Sections | Kind::Texts | Kind::Headers | Kind::SecretHeaders => false,
+    }
+}
+
+fn wrong_size(value: &Value, slot: &Slot, text: &str, why: &scalar::NoSize, report: &mut Report) {
+    if !text.is_empty() {
+        let problem = format!("is {text:?}, which {why}");
+        report.error(&value.origin, Mistake::Invalid { key: slot.path.clone(), problem });
     }
 }
 
@@ -102,6 +113,7 @@ fn wrong_kind(value: &Value, slot: &Slot, report: &mut Report) {
         Kind::Sections => "a list of maps".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Integer => "a whole number".to_owned(),
+        Kind::Size => "bytes, or a size such as 500MB or 10GiB".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "text, or {file: PATH} for a file that holds it".to_owned(),
         Kind::Url => "a URL, or {file: PATH} for a file that holds it".to_owned(),

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Sections,
     Boolean,
     Integer,
+    /// Bytes: a whole number, or a decimal one with its unit. Only Larder's own keys may have it, as registry:2 stops at a unit.
+    Size,
     Text,
     /// Text that no message may repeat, or `{file: PATH}` for the file that holds it.
     Secret,
@@ -145,7 +147,7 @@ impl Slot {
             Kind::SecretHeaders => Some(self.inside(&format!(".{name}"), Texts)),
             Kind::Anything => Some(self.inside(&format!(".{name}"), Kind::Anything)),
             Kind::Secret | Kind::Url => (name == SECRET_FILE).then(|| self.inside(".file", Kind::Text)),
-            Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Text => None,
+            Kind::Sections | Kind::Boolean | Kind::Integer | Kind::Size | Kind::Text => None,
             Kind::Duration | Kind::Words(_) | Texts | Kind::OneOrMore => None,
         }
     }
@@ -156,7 +158,13 @@ impl Slot {
             Kind::Sections => Some(self.inside("[]", Section)),
             Texts | Kind::OneOrMore => Some(self.inside("[]", Kind::Text)),
             Kind::Anything => Some(self.inside("[]", Kind::Anything)),
-            Section | Kind::Choice | Kind::Boolean | Kind::Integer | Kind::Text | Kind::Secret => None,
+            Section
+            | Kind::Choice
+            | Kind::Boolean
+            | Kind::Integer
+            | Kind::Size
+            | Kind::Text
+            | Kind::Secret => None,
             Kind::Url | Kind::Duration | Kind::Words(_) | Kind::Headers | Kind::SecretHeaders => None,
         }
     }

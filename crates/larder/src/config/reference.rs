@@ -59,6 +59,7 @@ fn takes(kind: Kind) -> String {
         Kind::Sections => "sections".to_owned(),
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::Integer => "number".to_owned(),
+        Kind::Size => "size".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::Url => "URL".to_owned(),

@@ -66,6 +66,9 @@ fn shape(slot: &Slot) -> Value {
         },
         Kind::Boolean => json!({ "type": ["boolean", "null"] }),
         Kind::Integer => json!({ "type": ["integer", "null"] }),
+        Kind::Size => {
+            json!({ "type": ["string", "integer", "null"], "examples": ["500MB", "10GiB", "1.5TB"] })
+        }
         Kind::Duration => {
             json!({ "type": ["string", "integer", "null"], "examples": ["30s", "15m", "168h"] })
         }

@@ -19,7 +19,7 @@ impl Reader<'_> {
         let nothing_is_all = |number: usize| (number > 0).then_some(number);
         let (pulls, required) = (self.boolean("audit.pulls", true), self.boolean("audit.required", false));
         let (max_bytes, max_files) = (
-            self.number("audit.maxbytes", 0..=usize::MAX, MAX_BYTES),
+            self.bytes("audit.maxbytes", 0..=usize::MAX, MAX_BYTES),
             self.number("audit.maxfiles", 0..=usize::MAX, MAX_FILES),
         );
         let Some((path, origin)) = self.text(PATH) else {

@@ -44,7 +44,7 @@ impl Reader<'_> {
     /// Bytes in a second; 0 is an answer of its own, for no bound.
     fn background_bandwidth(&mut self) -> u64 {
         const KEY: &str = "cache.backgroundbandwidth";
-        let Some((number, origin)) = self.integer(KEY) else { return DEFAULT_BACKGROUND_BANDWIDTH };
+        let Some((number, origin)) = self.size(KEY) else { return DEFAULT_BACKGROUND_BANDWIDTH };
         u64::try_from(number).unwrap_or_else(|_| {
             self.invalid(KEY, origin, "must be a number of bytes in a second, or 0 for no bound");
             DEFAULT_BACKGROUND_BANDWIDTH
@@ -58,7 +58,7 @@ impl Reader<'_> {
 
     /// A number of bytes; nothing, and 0, mean none.
     fn bound_in_bytes(&mut self, key: &str) -> Option<u64> {
-        let (number, origin) = self.integer(key)?;
+        let (number, origin) = self.size(key)?;
         match u64::try_from(number) {
             Ok(number) => (number > 0).then_some(number),
             Err(_) => {

@@ -30,6 +30,8 @@ const ACTIONS: [&str; 4] = ["pull", "push", "mount", "delete"];
 
 impl Reader<'_> {
     pub(super) fn notifications(&mut self) -> Option<Notifications> {
+        const EVENTS: &str = "notifications.queue.maxevents";
+        const BYTES: &str = "notifications.queue.maxbytes";
         let mut endpoints: Vec<NotificationEndpoint> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
         let items = self.set_value("notifications.endpoints").map(Value::items).unwrap_or_default();
@@ -41,8 +43,8 @@ impl Reader<'_> {
                 endpoints.extend(self.endpoint(name.unwrap_or_default(), item));
             }
         }
-        let queue_events = self.at_least("notifications.queue.maxevents", FEWEST_EVENTS);
-        let queue_bytes = self.at_least("notifications.queue.maxbytes", FEWEST_BYTES);
+        let queue_events = self.at_least(EVENTS, self.integer(EVENTS), FEWEST_EVENTS);
+        let queue_bytes = self.at_least(BYTES, self.size(BYTES), FEWEST_BYTES);
         if endpoints.is_empty() {
             return None;
         }
@@ -58,8 +60,8 @@ impl Reader<'_> {
         })
     }
 
-    fn at_least(&mut self, key: &str, fewest: i64) -> Option<i64> {
-        let (number, origin) = self.integer(key)?;
+    fn at_least(&mut self, key: &str, found: Option<(i64, &Origin)>, fewest: i64) -> Option<i64> {
+        let (number, origin) = found?;
         if number < fewest {
             self.invalid(key, origin, format!("must be {fewest} at least"));
             return None;

@@ -28,8 +28,8 @@ impl Item<'_, '_> {
         let quota = QuotaRule {
             place: place_of_rule(&self.item.origin, "quota", number),
             repositories: self.repository_patterns("in"),
-            bytes: self.limit("maxbytes"),
-            tags: self.limit("maxtags"),
+            bytes: self.limit("maxbytes", |text| scalar::size(text).ok()),
+            tags: self.limit("maxtags", scalar::integer),
             copies: self.boolean("cached", false),
         };
         if !says_something {
@@ -41,10 +41,11 @@ impl Item<'_, '_> {
         Some(quota)
     }
 
-    fn limit(&mut self, key: &str) -> Option<u64> {
+    /// One that can't be read has been reported.
+    fn limit(&mut self, key: &str, read: fn(&str) -> Option<i64>) -> Option<u64> {
         let (text, origin) = self.text(key)?;
-        match scalar::integer(text).and_then(|number| u64::try_from(number).ok()) {
-            Some(limit) if limit > 0 => Some(limit),
+        match u64::try_from(read(text)?) {
+            Ok(limit) if limit > 0 => Some(limit),
             _ => {
                 self.invalid(key, origin, "must be 1 or more; to let nobody push, use access");
                 None

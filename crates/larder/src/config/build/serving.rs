@@ -7,7 +7,7 @@ use larder_server::{CertificateName, CipherSuite, Limits, Network};
 
 use super::super::report::Mistake;
 use super::super::typed::Debug;
-use super::super::value::{Content, Value};
+use super::super::value::{Content, Origin, Value};
 use super::{Reader, listen_address};
 
 /// More would be a mistake in the number of zeros: each connection that sends a head may hold so much.
@@ -86,7 +86,7 @@ impl Reader<'_> {
                 1..=usize::MAX,
                 default.connections_per_address,
             ),
-            head_bytes: self.number(
+            head_bytes: self.bytes(
                 "http.limits.headbytes",
                 Limits::LEAST_HEAD_BYTES..=LARGEST_HEAD_BYTES,
                 default.head_bytes,
@@ -102,7 +102,26 @@ impl Reader<'_> {
         allowed: std::ops::RangeInclusive<usize>,
         default: usize,
     ) -> usize {
-        let Some((number, origin)) = self.integer(key) else { return default };
+        self.within(key, self.integer(key), allowed, default)
+    }
+
+    pub(super) fn bytes(
+        &mut self,
+        key: &str,
+        allowed: std::ops::RangeInclusive<usize>,
+        default: usize,
+    ) -> usize {
+        self.within(key, self.size(key), allowed, default)
+    }
+
+    fn within(
+        &mut self,
+        key: &str,
+        found: Option<(i64, &Origin)>,
+        allowed: std::ops::RangeInclusive<usize>,
+        default: usize,
+    ) -> usize {
+        let Some((number, origin)) = found else { return default };
         let number = usize::try_from(number).ok().filter(|number| allowed.contains(number));
         number.unwrap_or_else(|| {
             let problem = match *allowed.end() {

@@ -14,7 +14,7 @@ const BYTES_PER_SECOND: u64 = 32 << 20;
 impl Reader<'_> {
     pub(super) fn verify(&mut self) -> Verify {
         const RATE: &str = "storage.maintenance.verify.bytespersecond";
-        let bytes_per_second = match self.integer(RATE) {
+        let bytes_per_second = match self.size(RATE) {
             None => BYTES_PER_SECOND,
             Some((number, origin)) => match u64::try_from(number) {
                 Ok(number) if number > 0 => number,

@@ -70,3 +70,15 @@ fn go_names_lead_to_keys() {
         );
     }
 }
+
+#[test]
+fn no_key_of_registry_2_takes_a_size_since_registry_2_would_stop_at_its_unit() {
+    let sizes: Vec<&Key> = all().filter(|key| key.kind == Kind::Size).collect();
+    assert!(sizes.len() >= 8, "{sizes:?}");
+    assert!(sizes.iter().all(|key| key.is_larders_own), "{sizes:?}");
+    let bytes = |key: &&Key| key.is_larders_own && key.path.contains("bytes");
+    assert!(
+        all().filter(bytes).all(|key| key.kind == Kind::Size),
+        "a key of Larder's own that takes bytes takes sizes"
+    );
+}

@@ -32,4 +32,5 @@ fn why_a_key_does_nothing_is_said_once_for_its_section() {
     assert_eq!(page.matches("Larder doesn't connect to Redis").count(), 1);
     assert!(page.contains("| `redis.password` | secret |  | ignored | The password. |"));
     assert!(page.contains("| `http.limits.connections` | number | `10000` | own |"));
+    assert!(page.contains("| `cache.maxbytes` | size | `0` | own |"));
 }

@@ -77,14 +77,69 @@ fn durations_as_go_reads_them() {
     }
 }
 
+#[test]
+fn sizes_are_powers_of_1000_without_an_i_and_of_1024_with_one() {
+    for (text, expected) in [
+        ("0", 0),
+        ("-7", -7),
+        ("1_000", 1000),
+        ("0x1B", 27),
+        ("5B", 5),
+        ("5 b", 5),
+        ("1kB", 1_000),
+        ("1KB", 1_000),
+        ("1kb", 1_000),
+        ("1K", 1_000),
+        ("1KiB", 1_024),
+        ("1Ki", 1_024),
+        ("500M", 500_000_000),
+        ("500MB", 500_000_000),
+        ("500 mib", 524_288_000),
+        ("10G", 10_000_000_000),
+        ("10GB", 10_000_000_000),
+        ("10gb", 10_000_000_000),
+        ("10Gi", 10_737_418_240),
+        ("10GiB", 10_737_418_240),
+        ("1.5TB", 1_500_000_000_000),
+        ("1.5TiB", 1_649_267_441_664),
+        (".5KiB", 512),
+        ("2PB", 2_000_000_000_000_000),
+        ("1PiB", 1_125_899_906_842_624),
+        ("0.0009kB", 0),
+        ("0.1GiB", 107_374_182),
+        ("8191PiB", 9_222_246_136_947_933_184),
+    ] {
+        assert_eq!(size(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_size_says_why() {
+    for text in ["", "ten", "GB", ".GB", "1.5", "1.2.3GB", "-5GB", "+5GB", "08", "9223372036854775808"] {
+        assert_eq!(size(text), Err(NoSize::NoNumber), "{text}");
+    }
+    for (text, unit) in
+        [("50GX", "GX"), ("1e9", "e9"), ("5EB", "EB"), ("5i", "i"), ("5GBB", "GBB"), ("5MBs", "MBs")]
+    {
+        assert_eq!(size(text), Err(NoSize::UnknownUnit(unit.to_owned())), "{text}");
+    }
+    for (text, unit, meant) in [("100Mb", "Mb", "MB"), ("1Kb", "Kb", "kB"), ("1 Gib", "Gib", "GiB")] {
+        assert_eq!(size(text), Err(NoSize::Bits(unit.to_owned(), meant)), "{text}");
+    }
+    for text in ["8192PiB", "99999999999999999999999999999999999999999999B", "9223372036854775808B"] {
+        assert_eq!(size(text), Err(NoSize::TooLarge), "{text}");
+    }
+}
+
 proptest! {
     #[test]
-    fn no_text_panics(text in "\\PC*|[-+0-9a-fxob_.µsmhnu]{0,40}") {
-        let _ = (boolean(&text), integer(&text), duration_nanoseconds(&text));
+    fn no_text_panics(text in "\\PC*|[-+0-9a-fxob_.µsmhnukgtibKMGTPB ]{0,40}") {
+        let _ = (boolean(&text), integer(&text), duration_nanoseconds(&text), size(&text));
     }
 
     #[test]
     fn every_number_survives(number: i64) {
         prop_assert_eq!(integer(&number.to_string()), Some(number));
+        prop_assert_eq!(size(&number.to_string()), Ok(number));
     }
 }

@@ -60,7 +60,7 @@ fn what_was_fetched_is_kept_for_a_week_unless_told_otherwise() {
     assert_eq!(bounds(""), unbounded_for_a_week());
     assert_eq!(bounds("proxy: {ttl: 0s}").unused_for, None);
     assert_eq!(bounds("proxy: {ttl: 36h}").unused_for, Some(Duration::from_secs(36 * 3600)));
-    let bounded = bounds("cache: {maxbytes: 50000000000, minfreebytes: 1000000000, keep: ['base/**']}");
+    let bounded = bounds("cache: {maxbytes: 50GB, minfreebytes: 1G, keep: ['base/**']}");
     assert_eq!((bounded.max_bytes, bounded.min_free_bytes), (Some(50_000_000_000), Some(1_000_000_000)));
     assert_eq!(bounded.keep, [Keep { repositories: "base/**".parse().unwrap(), images: KeptImages::All }]);
     let by_tag = bounds("cache: {keep: ['docker.io/library/nginx:1.*', '**:X.Y.Z']}").keep;
@@ -68,7 +68,7 @@ fn what_was_fetched_is_kept_for_a_week_unless_told_otherwise() {
     assert_eq!(written, ["docker.io/library/nginx:1.*", "**:X.Y.Z"]);
     assert_eq!(by_tag[1].images, KeptImages::Tagged(larder_core::TagPattern::ExactVersion));
     assert_eq!(bounds("cache: {maxbytes: 0}").max_bytes, None);
-    assert_eq!(bounds("cache: {backgroundbandwidth: 1000000}").background_bandwidth, 1_000_000);
+    assert_eq!(bounds("cache: {backgroundbandwidth: 1MB}").background_bandwidth, 1_000_000);
     assert_eq!(bounds("cache: {backgroundbandwidth: 0}").background_bandwidth, 0);
     let text = "version: 0.1\nstorage: filesystem\ncache: {backgroundbandwidth: -1}";
     let mistakes = Config::from_yaml(text, "config.yml", &Environment::default()).unwrap_err();

@@ -24,7 +24,7 @@ fn read(quotas: &str) -> Result<Vec<QuotaRule>, String> {
 #[test]
 fn a_quota_says_whom_it_means_and_how_much() {
     let quotas = read(
-        "  - {in: [team/**, shared], maxbytes: 53687091200}\n  - maxtags: 1000\n    in: tmp/*\n    cached: true\n",
+        "  - {in: [team/**, shared], maxbytes: 50GiB}\n  - maxtags: 1000\n    in: tmp/*\n    cached: true\n",
     )
     .unwrap();
     let [first, second] = <[QuotaRule; 2]>::try_from(quotas).unwrap();
@@ -43,11 +43,25 @@ fn a_quota_that_limits_nothing_or_everything_is_refused_at_its_place() {
         ("  - {maxbytes: 0}\n", "config.yml:4:16: "),
         ("  - {maxbytes: -5}\n", "must be 1 or more"),
         ("  - {maxtags: many}\n", "config.yml:4:15: "),
-        ("  - {maxbytes: 50GB}\n", "maxbytes"),
+        (
+            "  - {maxbytes: 50GX}\n",
+            "config.yml:4:16: \"quotas[].maxbytes\" is \"50GX\", which has the unit \"GX\"",
+        ),
+        ("  - {maxbytes: 50Gb}\n", "is \"50Gb\", which may mean bits by \"Gb\"; write GB for bytes"),
+        ("  - {maxbytes: 0.5B}\n", "must be 1 or more"),
+        ("  - {maxtags: 1k}\n", "\"quotas[].maxtags\" must be a whole number"),
         ("  - {in: Team, maxtags: 1}\n", "is no pattern"),
         ("  - {maxbyte: 1}\n", "maxbytes"),
     ] {
         let errors = read(quotas).unwrap_err();
         assert!(errors.contains(words), "{quotas}: {errors}");
+    }
+}
+
+#[test]
+fn one_mistake_is_told_once() {
+    for quotas in ["  - {maxbytes: 50GX}\n", "  - {maxtags: many}\n"] {
+        let errors = read(quotas).unwrap_err();
+        assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }

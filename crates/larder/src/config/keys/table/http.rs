@@ -69,7 +69,7 @@ pub(super) const LIMITS: &[Key] = &[
     own("http.limits", Section, "", "What clients may cost."),
     own("http.limits.connections", Integer, "10000", "The most connections at once; the next wait."),
     own("http.limits.connectionsperaddress", Integer, "5000", "The most connections at once from one address, or from one /64 of IPv6; the next are closed."),
-    own("http.limits.headbytes", Integer, "409600", "The longest head of a request, in bytes; with HTTP/2 at most 131072."),
+    own("http.limits.headbytes", Size, "400KiB", "The longest head of a request; with HTTP/2 at most 128 KiB."),
     own("http.limits.idletime", Duration, "120s", "How long a connection may stay without a whole head of a request."),
     own("http.limits.bodysilence", Duration, "15m", "How long a client may send nothing in the middle of a body."),
 ];

@@ -11,7 +11,7 @@ pub(super) const KEYS: &[Key] = &[
     own("notifications.events.generation", Words(&["v1", "v2"]), "v1", "Whose messages are sent: registry:2's (`v1`) or registry:3's (`v2`)."),
     own("notifications.queue", Section, "", "Where events wait for an endpoint that is down."),
     own("notifications.queue.maxevents", Integer, "100000", "The most events that wait for one endpoint."),
-    own("notifications.queue.maxbytes", Integer, "268435456", "The most bytes that they take on the disk."),
+    own("notifications.queue.maxbytes", Size, "256MiB", "The most bytes that they take on the disk."),
     key("notifications.endpoints", Sections, Works, "", "Who is told."),
     key("notifications.endpoints[].name", Text, Works, "", "Required. The endpoint's name, each its own; its queue has it too."),
     key("notifications.endpoints[].disabled", Boolean, Works, "false", "Whether it is left out."),

@@ -7,5 +7,5 @@ use super::own;
 pub(super) const KEYS: &[Key] = &[
     own("storage.maintenance.verify", Section, "", "Reading all blobs again, to see whether they still hash to their names, and all links."),
     own("storage.maintenance.verify.every", Duration, "720h", "The time in which everything is looked at once; `0` for never."),
-    own("storage.maintenance.verify.bytespersecond", Integer, "33554432", "The most bytes that are read for it in a second."),
+    own("storage.maintenance.verify.bytespersecond", Size, "32MiB", "The most bytes that are read for it in a second."),
 ];
