@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use larder_oci::Digest;
 
+use crate::ownership::Ownership;
 use crate::room::Shortage;
 
 /// Why storage could not do what was asked. "It isn't there" is never among these: lookups return
@@ -23,7 +24,7 @@ pub enum StorageError {
         source: io::Error,
     },
     /// The operating system refused. Nothing was published.
-    #[error("could not {operation} {}", path.display())]
+    #[error("could not {operation} {}{}", path.display(), whose(*operation, path, source))]
     Io {
         /// What was tried.
         operation: DiskOperation,
@@ -106,6 +107,23 @@ impl fmt::Display for DiskOperation {
             DiskOperation::Lock => "lock",
         })
     }
+}
+
+/// Whose the path is, if that is what the system objects to. What is made, moved or removed is its directory's matter.
+fn whose(operation: DiskOperation, path: &Path, source: &io::Error) -> String {
+    let asked = match operation {
+        DiskOperation::CreateDirectory
+        | DiskOperation::CreateFile
+        | DiskOperation::Rename
+        | DiskOperation::Remove => path.parent().unwrap_or(path),
+        DiskOperation::Open
+        | DiskOperation::Read
+        | DiskOperation::Write
+        | DiskOperation::Sync
+        | DiskOperation::SyncDirectory
+        | DiskOperation::Lock => path,
+    };
+    Ownership::told(asked, source)
 }
 
 impl StorageError {

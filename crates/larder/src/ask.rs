@@ -1,44 +1,88 @@
 //! Asking a running Larder, as somebody: what `larder problems` and `larder status` begin with.
 
 use std::error::Error;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use larder_doctor::{Fetched, Login, Machine, Password, Target, fetch};
+use larder_doctor::{Login, Machine, Password, Target, fetch};
 use serde_json::Value;
 
-/// Whom to ask, and as whom.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
+use crate::cli::ThisRegistry;
+use crate::config::Environment;
+use crate::space::Place;
+
+/// Who is asked when no Larder runs on this machine's data directory.
+const LOCAL: &str = "localhost:5000";
+
+/// As whom to ask, and which registry of this machine.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// The registry: registry.lan:5000.
-    #[arg(default_value = "localhost:5000")]
-    registry: String,
     /// Who may administer it; else the login that docker or podman has for it.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Read the password from this file; a line break at its end doesn't count.
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
-}
-
-/// Somebody who asks one registry.
-pub(crate) struct Asker {
-    target: Target,
-    login: Option<Login>,
-    runtime: tokio::runtime::Runtime,
+    /// Read the password from standard input; a line break at its end doesn't count.
+    #[arg(long, requires = "user", conflicts_with = "password_file")]
+    password_stdin: bool,
+    #[command(flatten)]
+    registry: ThisRegistry,
 }
 
 impl Asked {
-    /// The registry, asked as `user`, whose password stands in the file; without a file it is asked for.
-    pub(crate) fn at(registry: String, user: Option<String>, password_file: Option<PathBuf>) -> Asked {
-        Asked { registry, user, password_file }
+    /// What the Larder at `server` answers; without one that of this machine's data directory, through its socket there,
+    /// which takes no password, or else the one at localhost:5000.
+    ///
+    /// # Errors
+    /// None runs where it should, or it doesn't tell this user.
+    pub(crate) fn ask(
+        &self,
+        server: Option<&str>,
+        path: &str,
+        environment: &Environment,
+        may_use_system_directory: bool,
+    ) -> Result<Value, Box<dyn Error>> {
+        if let Some(server) = server {
+            return self.there(server, path);
+        }
+        let is_named = self.registry.config.is_some() || self.registry.data.is_some();
+        let here = Place::of(&self.registry, environment, may_use_system_directory)
+            .and_then(|place| Ok((place.ask("GET", path)?, place)));
+        match here {
+            Ok((Some(answer), _)) => Ok(answer),
+            Ok((None, place)) if is_named => {
+                Err(format!("no Larder runs on {}", place.root.display()).into())
+            }
+            Ok((None, place)) => self.there(LOCAL, path).map_err(|error| {
+                let root = place.root.display();
+                format!("no Larder runs on {root}, and at {error}; see --help for how to say which is meant")
+                    .into()
+            }),
+            Err(error) if is_named => Err(error),
+            // The data directory is another user's, or in a container.
+            Err(error) => self.there(LOCAL, path).map_err(|other| format!("{error}; and at {other}").into()),
+        }
     }
 
-    pub(crate) fn asker(&self) -> Result<Asker, Box<dyn Error>> {
-        let target: Target = self.registry.parse()?;
+    fn there(&self, server: &str, path: &str) -> Result<Value, Box<dyn Error>> {
+        let target: Target = server.parse()?;
         let login = self.login(&target)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Asker { target, login, runtime })
+        let fetched = runtime
+            .block_on(fetch(&target, path, login.as_ref()))
+            .map_err(|error| format!("{}: {error}", target.authority()))?;
+        if fetched.status == 200 {
+            return Ok(serde_json::from_str(&fetched.body)?);
+        }
+        let words = match fetched.status {
+            401 => "it wants a user and a password: --user",
+            403 => "this user may not see that",
+            404 => "it is no Larder, or an older one",
+            _ => fetched.body.trim(),
+        };
+        Err(format!("{}: {words}", target.authority()).into())
     }
 
     fn login(&self, target: &Target) -> Result<Option<Login>, Box<dyn Error>> {
@@ -47,34 +91,22 @@ impl Asked {
             Some(path) => {
                 std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            None => rpassword::prompt_password(format!("Password of {user}: "))?,
+            None if self.password_stdin => {
+                let mut password = String::new();
+                std::io::stdin().read_to_string(&mut password)?;
+                password
+            }
+            None => prompt(user, "--password-stdin or --password-file FILE")?,
         };
         let password = Password::new(password.trim_end_matches(['\r', '\n']));
         Ok(Some(Login { user: user.clone(), password, source: "--user".to_owned() }))
     }
 }
 
-impl Asker {
-    pub(crate) fn authority(&self) -> String {
-        self.target.authority()
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Result<Fetched, Box<dyn Error>> {
-        Ok(self.runtime.block_on(fetch(&self.target, path, self.login.as_ref()))?)
-    }
-
-    /// An answer in JSON, or why there is none.
-    pub(crate) fn json(&self, path: &str) -> Result<Value, Box<dyn Error>> {
-        let fetched = self.get(path)?;
-        if fetched.status != 200 {
-            let words = match fetched.status {
-                401 => "it wants a user and a password: --user",
-                403 => "this user may not see that",
-                404 => "it is no Larder, or an older one",
-                _ => fetched.body.trim(),
-            };
-            return Err(format!("{}: {words}", self.authority()).into());
-        }
-        Ok(serde_json::from_str(&fetched.body)?)
-    }
+/// Asks for a password at the terminal. Where there is none, the error says which options take its place.
+pub(crate) fn prompt(user: &str, otherwise: &str) -> Result<String, Box<dyn Error>> {
+    rpassword::prompt_password(format!("Password of {user}: ")).map_err(|error| {
+        format!("could not ask for the password of {user} at a terminal; give it with {otherwise}: {error}")
+            .into()
+    })
 }

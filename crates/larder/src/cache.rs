@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use larder_upstream::BaseUrl;
 
+use crate::ask;
 use crate::cli::ThisRegistry;
 use crate::config::Environment;
 use crate::config::Wanted;
@@ -108,7 +109,7 @@ fn base_url(server: &str) -> Result<BaseUrl, Box<dyn Error>> {
 fn password(user: Option<&str>, from_stdin: bool) -> Result<Option<String>, Box<dyn Error>> {
     if !from_stdin {
         return match user {
-            Some(_) => Ok(Some(rpassword::prompt_password("Password: ")?)),
+            Some(user) => Ok(Some(ask::prompt(user, "--password-stdin")?)),
             None => Ok(None),
         };
     }

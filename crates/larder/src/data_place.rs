@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use larder_core::RegistryError;
 use larder_core::backup::RESTORING;
+use larder_storage::Ownership;
 
 use crate::cli::DataPlace;
 use crate::config::{self, Config, Environment, Source};
@@ -43,6 +44,13 @@ pub(crate) fn config(
     Ok(config::load(&source, environment)?.config)
 }
 
+/// An error of the system about a path, in words that name it, and whose it is if that is what the system objects to.
+pub(crate) fn refused(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Box<dyn Error> {
+    move |error| {
+        format!("could not {action} {}{}: {error}", path.display(), Ownership::told(path, &error)).into()
+    }
+}
+
 /// Whether another process works on the directory.
 pub(crate) fn is_locked(error: &RegistryError) -> bool {
     matches!(
@@ -54,7 +62,7 @@ pub(crate) fn is_locked(error: &RegistryError) -> bool {
 
 /// What a restore hasn't finished would be served as if it were all there is.
 pub(crate) fn refuse_half_restored(root: &Path) -> Result<(), Box<dyn Error>> {
-    if root.join(RESTORING).try_exists()? {
+    if root.join(RESTORING).try_exists().map_err(refused("look into", root))? {
         return Err(
             format!("a restore into {} has not ended: run it again, and it goes on", root.display()).into()
         );

@@ -14,6 +14,7 @@ use clap::Args;
 use larder_doctor::{Doctor, Journal, Login, Machine, Options, Password, Target};
 
 use crate::config::Environment;
+use crate::{ask, output};
 use print::Page;
 
 /// `larder doctor`
@@ -80,13 +81,13 @@ pub(crate) fn run(
     let code = if arguments.json {
         let mut journal = Journal::new(|_| {});
         runtime.block_on(subject.examine(&mut journal))?;
-        writeln!(io::stdout(), "{:#}", journal.to_json())?;
+        writeln!(output::standard(), "{:#}", journal.to_json())?;
         journal.exit_code()
     } else {
         let page = Page::new(io::stderr().is_terminal());
         let mut trouble = None;
         let mut journal = Journal::new(|entry| {
-            let told = page.entry(&mut io::stdout(), &mut io::stderr(), entry);
+            let told = page.entry(&mut output::standard(), &mut io::stderr(), entry);
             trouble = trouble.take().or(told.err());
         });
         runtime.block_on(subject.examine(&mut journal))?;
@@ -95,7 +96,7 @@ pub(crate) fn run(
         if let Some(error) = trouble {
             return Err(error.into());
         }
-        writeln!(io::stdout(), "\n{sum}")?;
+        writeln!(output::standard(), "\n{sum}")?;
         code
     };
     Ok(ExitCode::from(code))
@@ -152,7 +153,7 @@ fn login(arguments: &Arguments) -> Result<Option<Login>, Box<dyn Error>> {
             std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
         }
         None if arguments.password_stdin => io::read_to_string(io::stdin())?,
-        None => rpassword::prompt_password(format!("Password of {user}: "))?,
+        None => ask::prompt(user, "--password-stdin or --password-file FILE")?,
     };
     let password = password.trim_end_matches(['\r', '\n']);
     Ok(Some(Login { user: user.clone(), password: Password::new(password), source: "--user".to_owned() }))

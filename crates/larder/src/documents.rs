@@ -19,16 +19,20 @@ pub(crate) struct Man {
 }
 
 /// Prints the completions of a shell.
-pub(crate) fn completions(shell: Shell, out: &mut impl Write) -> ExitCode {
-    clap_complete::generate(shell, &mut CommandLine::command(), "larder", out);
-    ExitCode::SUCCESS
+pub(crate) fn completions(shell: Shell, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
+    // What makes them panics when it can't write.
+    let mut completions = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "larder", &mut completions);
+    out.write_all(&completions)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints or writes the manual's pages.
 pub(crate) fn man(arguments: &Man, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
     let command = CommandLine::command();
     match &arguments.into {
-        Some(directory) => clap_mangen::generate_to(command, directory)?,
+        Some(directory) => clap_mangen::generate_to(command, directory)
+            .map_err(|error| format!("could not write the manual into {}: {error}", directory.display()))?,
         None => clap_mangen::Man::new(command).render(out)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -42,7 +46,7 @@ mod tests {
     fn every_shell_and_the_manual_know_the_commands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut out = Vec::new();
-            completions(shell, &mut out);
+            completions(shell, &mut out).expect("written");
             let text = String::from_utf8(out).expect("text");
             assert!(text.contains("doctor") && text.contains("healthcheck"), "{shell}");
         }

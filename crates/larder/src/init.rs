@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use larder_storage::replace_file;
 
-use crate::first_start;
+use crate::{data_place, first_start};
 
 /// `larder init`
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -247,7 +247,7 @@ fn write_files(arguments: &Plan, only_print: bool, out: &mut impl Write) -> Resu
     }
     for (name, content) in files {
         let path = arguments.into.join(name);
-        if path.try_exists()? {
+        if path.try_exists().map_err(data_place::refused("look for", &path))? {
             writeln!(out, "{} is there already and stays as it is", path.display())?;
             continue;
         }

@@ -8,10 +8,14 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::ask::Asked;
+use crate::config::Environment;
 
 /// `larder problems`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
+    /// The registry: registry.lan:5000; else the one that runs on this machine's data directory, or at localhost:5000.
+    #[arg(conflicts_with_all = ["config", "data"])]
+    registry: Option<String>,
     #[command(flatten)]
     asked: Asked,
     /// List who pulled, when, and from which upstream, instead.
@@ -23,9 +27,15 @@ pub(crate) struct Arguments {
 }
 
 /// Asks, and prints. The exit code is 1 when there are problems.
-pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(
+    arguments: &Arguments,
+    environment: &Environment,
+    may_use_system_directory: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Box<dyn Error>> {
     let path = if arguments.clients { "/api/v1/clients" } else { "/api/v1/problems" };
-    let answer = arguments.asked.asker()?.json(path)?;
+    let server = arguments.registry.as_deref();
+    let answer = arguments.asked.ask(server, path, environment, may_use_system_directory)?;
     if arguments.json {
         writeln!(out, "{answer:#}")?;
         return Ok(ExitCode::SUCCESS);

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -462,12 +463,14 @@ fn greet(config: &Config, port: u16, password: &str) {
         "" | "0.0.0.0" | "[::]" | "::" => "localhost",
         host => host,
     };
-    eprintln!(
+    let data = config.storage.root_directory.display();
+    // Nobody may be reading it; a start doesn't end for that.
+    let _ = writeln!(
+        std::io::stderr(),
         "\nThis is the first start of Larder on {data}.\n\
          Everybody who reaches it may pull; the user {ADMIN} may push. The password is shown only now:\n\n    \
          docker login -u {ADMIN} -p {password} {host}:{port}\n\n\
-         Change it with `larder user add {ADMIN}`, add others with `larder user add NAME`.\n",
-        data = config.storage.root_directory.display(),
+         Change it with `larder user add {ADMIN} --data {data}`, add others with `larder user add NAME --data {data}`.\n",
     );
 }
 

@@ -4,6 +4,7 @@
 //! done by the command itself.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use serde_json::Value;
 use crate::cli::{GarbageCollect, ThisRegistry};
 use crate::config::{self, Config, Environment, Source};
 use crate::progress::Progress;
-use crate::serve;
+use crate::{data_place, output, serve};
 
 /// `larder gc`
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +67,9 @@ impl Place {
 
     /// What the running registry answers; `None` if none runs here.
     pub(crate) fn ask(&self, method: &str, target: &str) -> Result<Option<Value>, Box<dyn Error>> {
-        let answer = self.runtime.block_on(larder_server::ask_running(&self.root, method, target))?;
+        let asked = self.runtime.block_on(larder_server::ask_running(&self.root, method, target));
+        let socket = self.root.join("larder/control/socket");
+        let answer = asked.map_err(data_place::refused("ask the Larder that runs here, by", &socket))?;
         let Some((status, body)) = answer else { return Ok(None) };
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status == 200 {
@@ -132,7 +135,7 @@ pub(crate) fn gc(
             })?
         }
     };
-    println!("{}", summary(&answer));
+    writeln!(output::standard(), "{}", summary(&answer))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -239,7 +242,7 @@ pub(crate) fn garbage_collect(
         }
         (None, None) => Value::Null,
     };
-    print_plan(&plan, options.quiet);
+    print_plan(&plan, options.quiet, &mut output::standard())?;
     if options.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
@@ -250,33 +253,35 @@ pub(crate) fn garbage_collect(
         }
         None => place.must_run(place.ask("POST", &target(false))?)?,
     };
-    println!("{}", summary(&answer));
+    writeln!(output::standard(), "{}", summary(&answer))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_plan(plan: &Value, quiet: bool) {
+fn print_plan(plan: &Value, quiet: bool, out: &mut impl Write) -> io::Result<()> {
     let list = |name: &str| plan.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let (manifests, blobs, contents) = (list("manifests"), list("blobs"), list("contents"));
     let needed = plan.get("needed").and_then(Value::as_u64).unwrap_or_default();
-    println!(
+    writeln!(
+        out,
         "{needed} blobs marked, {} blobs and {} manifests eligible for deletion",
         contents.len(),
         manifests.len()
-    );
+    )?;
     if quiet {
-        return;
+        return Ok(());
     }
     let text =
         |value: &Value, at: usize| value.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
     for each in &manifests {
-        println!("{}: manifest eligible for deletion: {}", text(each, 0), text(each, 1));
+        writeln!(out, "{}: manifest eligible for deletion: {}", text(each, 0), text(each, 1))?;
     }
     for each in &blobs {
-        println!("{}: layer link eligible for deletion: {}", text(each, 0), text(each, 1));
+        writeln!(out, "{}: layer link eligible for deletion: {}", text(each, 0), text(each, 1))?;
     }
     for each in &contents {
-        println!("blob eligible for deletion: {}", text(each, 0));
+        writeln!(out, "blob eligible for deletion: {}", text(each, 0))?;
     }
+    Ok(())
 }
 
 /// `larder undo`
@@ -290,6 +295,7 @@ pub(crate) fn undo(
     let place = Place::of(registry, environment, may_use_system_directory)?;
     let answer = place.must_run(place.ask("GET", "/api/v1/removals")?)?;
     let removals = answer.get("removals").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut out = output::standard();
     let since = match since {
         None => None,
         Some(text) => {
@@ -299,9 +305,11 @@ pub(crate) fn undo(
     };
     if what.is_none() && since.is_none() {
         if removals.is_empty() {
-            println!("nothing was deleted that can still be undone");
+            writeln!(out, "nothing was deleted that can still be undone")?;
         }
-        removals.iter().for_each(|each| println!("{}", line(each)));
+        for each in &removals {
+            writeln!(out, "{}", line(each))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let meant: Vec<&Value> =
@@ -317,14 +325,15 @@ pub(crate) fn undo(
         let id = each.get("id").and_then(Value::as_u64).unwrap_or_default();
         let target = format!("/api/v1/undo?repository={repository}&id={id}");
         let answer = place.must_run(place.ask("POST", &target)?)?;
-        println!("undone: {}", line(each));
+        writeln!(out, "undone: {}", line(each))?;
         for taken in answer.get("left_alone").and_then(Value::as_array).into_iter().flatten() {
             let word = |name: &str| taken.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            println!(
+            writeln!(
+                out,
                 "  {repository}:{} was pushed again meanwhile and stays at {}",
                 word("tag"),
                 word("points_at")
-            );
+            )?;
         }
         undone += 1;
     }
@@ -387,7 +396,7 @@ pub(crate) fn history(
             (false, true) => "",
             (false, false) => "  gone",
         };
-        println!("{}  {}{note}", word("since"), word("digest"));
+        writeln!(output::standard(), "{}  {}{note}", word("since"), word("digest"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

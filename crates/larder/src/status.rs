@@ -4,7 +4,6 @@ mod page;
 
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -13,14 +12,9 @@ use larder_server::About;
 use serde_json::Value;
 
 use crate::ask::Asked;
-use crate::cli::ThisRegistry;
 use crate::config::{Config, Environment};
-use crate::space::Place;
 
 const PATH: &str = "/api/v1/status";
-
-/// Who is asked when no Larder runs on this machine's data directory.
-const LOCAL: &str = "localhost:5000";
 
 /// `larder status`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -29,14 +23,8 @@ pub(crate) struct Arguments {
     /// machine's data directory, or at localhost:5000.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     server: Option<String>,
-    /// Who may administer it; else the login that docker or podman has for it.
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// Read the password from this file; a line break at its end doesn't count.
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
     #[command(flatten)]
-    registry: ThisRegistry,
+    asked: Asked,
     /// Print what was answered as JSON.
     #[arg(long)]
     json: bool,
@@ -52,7 +40,8 @@ pub(crate) fn run(
     may_use_system_directory: bool,
     out: &mut impl Write,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let status = ask(arguments, environment, may_use_system_directory)?;
+    let server = arguments.server.as_deref();
+    let status = arguments.asked.ask(server, PATH, environment, may_use_system_directory)?;
     if arguments.json {
         writeln!(out, "{status:#}")?;
     } else {
@@ -61,38 +50,6 @@ pub(crate) fn run(
     let is_failing =
         status.get("failing").and_then(Value::as_object).is_some_and(|failing| !failing.is_empty());
     Ok(if is_failing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn ask(
-    arguments: &Arguments,
-    environment: &Environment,
-    may_use_system_directory: bool,
-) -> Result<Value, Box<dyn Error>> {
-    let there = |server: &str| {
-        let asked = Asked::at(server.to_owned(), arguments.user.clone(), arguments.password_file.clone());
-        asked.asker()?.json(PATH)
-    };
-    if let Some(server) = &arguments.server {
-        return there(server);
-    }
-    let (config, data) = (arguments.registry.config.as_deref(), arguments.registry.data.as_deref());
-    let is_named = config.is_some() || data.is_some();
-    let here = Place::find(config, data, environment, may_use_system_directory)
-        .and_then(|place| Ok((place.ask("GET", PATH)?, place)));
-    match here {
-        Ok((Some(status), _)) => Ok(status),
-        Ok((None, place)) if is_named => Err(format!("no Larder runs on {}", place.root.display()).into()),
-        Ok((None, place)) => there(LOCAL).map_err(|error| {
-            format!(
-                "no Larder runs on {}, and at {LOCAL}: {error}; see --data, --config and --server",
-                place.root.display()
-            )
-            .into()
-        }),
-        Err(error) if is_named => Err(error),
-        // The data directory is another user's, or in a container.
-        Err(error) => there(LOCAL).map_err(|other| format!("{error}; and at {LOCAL}: {other}").into()),
-    }
 }
 
 /// What a process says of itself there. Upstreams' own ports are told as they are written.

@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
 use super::Asked;
+use crate::output;
 use crate::words::{bytes, span};
 
 /// Evictions that are shown; `--json` has all that are remembered.
@@ -16,9 +18,9 @@ const EVICTED: usize = 10;
 pub(super) fn run(asked: &Asked, next: usize, as_json: bool) -> Result<ExitCode, Box<dyn Error>> {
     let status = asked.ask("GET", &format!("/api/v1/cache?next={next}"))?;
     if as_json {
-        println!("{status:#}");
+        writeln!(output::standard(), "{status:#}")?;
     } else {
-        print!("{}", page(&status, SystemTime::now()));
+        output::standard().write_all(page(&status, SystemTime::now()).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }

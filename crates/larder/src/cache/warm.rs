@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use larder_oci::AdminAccess;
 use serde_json::{Value, json};
 
 use super::{Asked, Wanted, Warm};
+use crate::output;
 use crate::space::Place;
 use crate::upstreams::Remotes;
 
@@ -43,7 +44,7 @@ pub(super) fn run(arguments: &Warm, asked: &Asked) -> Result<ExitCode, Box<dyn E
         if standing.reason.is_some() {
             code = ExitCode::FAILURE;
         }
-        tell(standing, arguments.json);
+        tell(standing, arguments.json)?;
     }
     Ok(code)
 }
@@ -155,7 +156,8 @@ fn until_over(
     }
 }
 
-fn tell(standing: &Standing, as_json: bool) {
+fn tell(standing: &Standing, as_json: bool) -> io::Result<()> {
+    let (mut out, mut errors) = (output::standard(), io::stderr());
     let Standing { image, reason, far, .. } = standing;
     if as_json {
         let line = json!({
@@ -163,16 +165,18 @@ fn tell(standing: &Standing, as_json: bool) {
             "blobs_named": far.blobs_named, "bytes": far.bytes_named, "bytes_fetched": far.bytes_fetched,
             "stale": far.stale.as_deref(),
         });
-        return println!("{line}");
+        return writeln!(out, "{line}");
     }
     if let Some(reason) = reason {
-        return eprintln!("{image}: {reason}");
+        return writeln!(errors, "{image}: {reason}");
     }
-    println!(
+    writeln!(
+        out,
         "{image}: {} manifests, {} blobs, {} bytes are at hand; {} bytes were fetched",
         far.manifests, far.blobs, far.bytes_named, far.bytes_fetched
-    );
+    )?;
     if let Some(stale) = &far.stale {
-        eprintln!("{image}: this is the copy from before: {stale}");
+        writeln!(errors, "{image}: this is the copy from before: {stale}")?;
     }
+    Ok(())
 }

@@ -17,6 +17,7 @@ use larder_doctor::{Finding, Hop, Journal, Row, Severity, Stage, Target, time_at
 use larder_storage::try_semantics;
 
 use crate::config::{Config, Environment, Source};
+use crate::data_place;
 
 /// Tokens have a leeway of about a minute.
 const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
@@ -47,7 +48,7 @@ pub(super) async fn examine(place: &Place<'_>, journal: &mut Journal<'_>) -> Res
 
 async fn storage(journal: &mut Journal<'_>, root: PathBuf) -> Result<(), Box<dyn Error>> {
     journal.begin(Stage::Storage, format!("what {} does with files", root.display()));
-    if !root.try_exists()? {
+    if !root.try_exists().map_err(data_place::refused("look for", &root))? {
         let path = root.display();
         journal.find(failure(
             Stage::Storage,

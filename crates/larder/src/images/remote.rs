@@ -18,6 +18,7 @@ use super::json::at;
 use super::login::{self, Login};
 use super::read::FoundManifest;
 use super::target::Opener;
+use crate::ask;
 use crate::cli::Import;
 
 /// How much goes in one request, in bytes: a proxy in front may hold a whole request in memory.
@@ -82,7 +83,7 @@ impl<'a> Remote<'a> {
                 Some(Login::Password { user: user.clone(), password })
             }
             (Some(user), None) => {
-                let password = rpassword::prompt_password(format!("Password of {user}: "))?;
+                let password = ask::prompt(user, "--password-file FILE")?;
                 Some(Login::Password { user: user.clone(), password })
             }
             (None, _) => login::find(&host)?,

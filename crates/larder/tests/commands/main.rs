@@ -10,6 +10,8 @@ mod backups;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
+mod saying;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod undoing;

@@ -74,7 +74,9 @@ impl TokenService {
 pub(super) async fn check(visit: &mut Visit<'_, '_>, service: &TokenService, login: Option<&Login>) -> bool {
     let repository = visit.repository.clone();
     let actions = if visit.options.write { "pull,push" } else { "pull" };
-    let who = login.map_or("nobody".to_owned(), |login| format!("{} ({})", login.user, login.source));
+    let who = login.map_or("whoever comes without a login".to_owned(), |login| {
+        format!("{} ({})", login.user, login.source)
+    });
     match service.token(&format!("repository:{repository}:{actions}"), login).await {
         Ok(given) => {
             let claims = claims(&given.token);

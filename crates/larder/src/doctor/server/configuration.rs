@@ -1,11 +1,12 @@
 //! What the server is told, and who its users are.
 
 use std::collections::BTreeSet;
+use std::io;
 
-use larder_auth::Users;
+use larder_auth::{AuthError, Users};
 use larder_doctor::{Journal, Row, Stage};
 
-use super::{failure, warning};
+use super::{disk, failure, warning};
 use crate::access::users_files;
 use crate::config::{self, Config, Environment, Source};
 
@@ -93,12 +94,20 @@ fn users(journal: &mut Journal<'_>, config: &Config) {
             Ok(_) => journal.good(Stage::Configuration, format!("{} can be read", file.display())),
             Err(error) => {
                 let causes = crate::doctor::with_causes(&error);
+                let fix = match &error {
+                    AuthError::FileUnreadable { source, .. }
+                        if source.kind() == io::ErrorKind::PermissionDenied =>
+                    {
+                        disk::permit(&file)
+                    }
+                    _ => format!("larder user add NAME --file {}", file.display()),
+                };
                 journal.find(failure(
                     Stage::Configuration,
                     Row::UsersFile,
                     causes,
                     "the server doesn't start with it; a running one keeps the users that it has",
-                    format!("larder user add NAME --file {}", file.display()),
+                    fix,
                 ));
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder_doctor::{Finding, Row, Stage};
-use larder_storage::{FileSystem, Semantics, StorageError};
+use larder_storage::{FileSystem, Ownership, Semantics, StorageError};
 
 use super::{failure, warning};
 
@@ -152,6 +152,18 @@ pub(super) fn sum(seen: &Semantics, root: &Path) -> String {
     )
 }
 
+/// What lets the server's user in, and changes nothing if it is only this command that runs as somebody else.
+pub(super) fn permit(root: &Path) -> String {
+    let path = root.display();
+    match Ownership::of(root) {
+        Some(Ownership { owner, user, .. }) if owner != user => format!(
+            "sudo -u '#{owner}' larder doctor --server …, if the server is that user; if it is user {user}: \
+             sudo chown -R {user} {path}"
+        ),
+        _ => format!("chmod u+rwx {path}"),
+    }
+}
+
 /// Nothing could be tried.
 pub(super) fn unusable(error: &StorageError, root: &Path) -> Finding {
     let path = root.display();
@@ -166,7 +178,7 @@ pub(super) fn unusable(error: &StorageError, root: &Path) -> Finding {
             Row::DataDirectory,
             seen,
             "the server, run as this user, can't write there; run this command as the server's user",
-            format!("sudo chown -R \"$(id -u):$(id -g)\" {path}"),
+            permit(root),
         ),
         io::ErrorKind::ReadOnlyFilesystem => failure(
             STAGE,
