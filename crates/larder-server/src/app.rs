@@ -47,6 +47,8 @@ pub struct App {
     pub(crate) manifests_coming_in: Semaphore,
     /// Whether failing health checks take it out of service.
     follows_health: bool,
+    /// The one beside which this is another way in.
+    main: Option<Arc<App>>,
 }
 
 /// 64 manifests of 4 MiB are 256 MiB; further ones wait for their turn.
@@ -126,6 +128,8 @@ pub(crate) struct Peer {
     pub(crate) is_tls: bool,
     /// Whom its certificate names, if it has shown one and is to be known by it.
     pub(crate) holder: Option<Arc<str>>,
+    /// Which user of this machine it is, for the audit log, if he came by the socket for commands.
+    pub(crate) local_user: Option<Arc<str>>,
     /// The upstream whose own port it came to.
     pub(crate) door: Option<Arc<Door>>,
 }
@@ -143,6 +147,7 @@ impl App {
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
             follows_health: true,
+            main: None,
         }
     }
 
@@ -154,11 +159,9 @@ impl App {
     /// The same, as another way in to what `other` serves: what one refuses, both tell, and who is told of what one
     /// changes is told of what the other does. It answers also while health checks fail: whoever comes this way wants to
     /// know what is wrong.
-    pub fn beside(self, other: &App) -> App {
-        let options =
-            Options { notifications: other.options().notifications.clone(), ..(*self.options()).clone() };
-        let options = RwLock::new(Arc::new(options));
-        App { problems: Arc::clone(&other.problems), follows_health: false, options, ..self }
+    pub fn beside(self, other: &Arc<App>) -> App {
+        let problems = Arc::clone(&other.problems);
+        App { problems, follows_health: false, main: Some(Arc::clone(other)), ..self }
     }
 
     /// Presents the registry in another way from the next request on; what concerns connections counts
@@ -169,7 +172,11 @@ impl App {
 
     /// How the registry is presented right now.
     pub(crate) fn options(&self) -> Arc<Options> {
-        Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner))
+        let own = Arc::clone(&self.options.read().unwrap_or_else(PoisonError::into_inner));
+        let Some(main) = &self.main else { return own };
+        let main = main.options();
+        let (notifications, audit) = (main.notifications.clone(), main.audit.clone());
+        Arc::new(Options { notifications, audit, ..(*own).clone() })
     }
 
     /// Who may use the registry, for whoever changes the rules.

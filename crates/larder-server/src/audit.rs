@@ -24,6 +24,9 @@ use record::{Record, Scopes};
 
 mod record;
 
+/// The most that a line repeats of what was asked of Larder's own API, in characters.
+const LONGEST_API: usize = 1_024;
+
 /// Takes the lines of the audit log, each without a newline.
 pub trait AuditTrail: Send + Sync {
     /// Takes a line without waiting for anything; one for which there is no room is counted, and that is told.
@@ -100,6 +103,8 @@ struct Subject {
     what: What,
     repository: Option<RepoName>,
     reference: Option<String>,
+    /// What was asked of Larder's own API, if it was that.
+    api: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,9 +160,9 @@ impl Subject {
         let method = &call.parts.method;
         let is_read = matches!(*method, Method::GET | Method::HEAD);
         let about = |what, repository: &RepoName, reference: Option<String>| {
-            Some(Subject { what, repository: Some(repository.clone()), reference })
+            Some(Subject { what, repository: Some(repository.clone()), reference, api: None })
         };
-        let alone = |what| Some(Subject { what, repository: None, reference: None });
+        let alone = |what| Some(Subject { what, repository: None, reference: None, api: None });
         match route {
             Route::Root
             | Route::Health
@@ -192,16 +197,27 @@ impl Subject {
                 about(What::Push, name, call.parameter("digest"))
             }
             Route::Upload(name, _) => about(What::Step, name, None),
-            Route::Api(Api::Gc | Api::Retention) if *method == Method::POST => alone(What::Delete),
-            Route::Api(Api::Maintenance) if *method == Method::PUT => alone(What::Delete),
-            Route::Api(Api::Warm) if *method == Method::POST => alone(What::Pull),
-            Route::Api(Api::Undo) => Some(Subject {
-                what: What::Push,
-                repository: call.parameter("repository").and_then(|name| name.parse().ok()),
-                reference: call.parameter("id"),
-            }),
-            Route::Api(_) => alone(What::List),
+            Route::Api(api) => Some(Subject::of_api(call, *api, method)),
         }
+    }
+
+    fn of_api(call: &Call, api: Api, method: &Method) -> Subject {
+        let what = match api {
+            Api::Gc | Api::Retention if *method == Method::POST => What::Delete,
+            Api::Maintenance if *method == Method::PUT => What::Delete,
+            Api::Warm if *method == Method::POST => What::Pull,
+            Api::Undo => What::Push,
+            _ => What::List,
+        };
+        let (repository, reference) = match api {
+            Api::Undo => {
+                (call.parameter("repository").and_then(|name| name.parse().ok()), call.parameter("id"))
+            }
+            _ => (None, None),
+        };
+        let target = call.parts.uri.path_and_query().map_or("", |target| target.as_str());
+        let asked: String = format!("{method} {target}").chars().take(LONGEST_API).collect();
+        Subject { what, repository, reference, api: Some(asked) }
     }
 }
 
@@ -215,6 +231,7 @@ impl Call {
     /// Remembers who it was that came with credentials, or without.
     pub(crate) fn note_identity(&self, identity: &Identity) {
         let by = match identity {
+            Identity::Anonymous if self.local_user().is_some() => "socket",
             Identity::Anonymous => "none",
             Identity::User(name) if name.starts_with(CERTIFICATE_PREFIX) => "certificate",
             Identity::User(_) => "password",
@@ -303,7 +320,9 @@ impl Pending<'_> {
             Said::Refused { claimed, .. } => (claimed.as_deref(), "login"),
             Said::Allowed | Said::Denied { .. } => (None, subject.what.word()),
         };
-        let (id, from) = (call.id(), call.origin().address.to_string());
+        let (id, api) = (call.id(), subject.api.as_deref());
+        // A command comes from no address.
+        let from = call.local_user().is_none().then(|| call.origin().address.to_string());
         let mounted_from = match subject.what {
             What::BeginPush => call.parameter("from").filter(|_| call.parameter("mount").is_some()),
             _ => None,
@@ -314,14 +333,15 @@ impl Pending<'_> {
         };
         let record = Record {
             request: Some(&id),
-            user: shown.and_then(|shown| name_of(&shown.actor)),
+            user: shown.and_then(|shown| name_of(&shown.actor)).or(call.local_user().map(|user| &**user)),
             key: shown.and_then(|shown| shown.key.as_deref()).map(|key| key.record().name.as_ref()),
             by: shown.map(|shown| shown.by),
             claimed,
-            from: Some(&from),
+            from: from.as_deref(),
             action,
             repository: subject.repository.as_ref().map(RepoName::as_str),
             reference: subject.reference.as_deref(),
+            api,
             digest,
             mounted_from: mounted_from.as_deref(),
             asked: noted.scopes.as_ref().map(Scopes::asked),
@@ -337,6 +357,10 @@ impl Pending<'_> {
 
     /// By which rule it was allowed: the decision is a function, so it can be made again for whoever asks why.
     fn decision(&self, shown: &Shown) -> Decision {
+        if self.call.local_user().is_some() {
+            let reason = "whoever reaches the socket in the data directory may do anything".into();
+            return Decision { allowed: true, rule: None, reason };
+        }
         let policy = self.call.app.gate.policy();
         let what = self.subject.what;
         let resource = match (&self.subject.repository, what) {

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Peer};
 use crate::doors::Door;
 use crate::linger::Lingering;
+use crate::local_user;
 use crate::outlet::Outlet;
 use crate::tls::{Shaken, Tls};
 
@@ -46,6 +47,8 @@ pub(crate) struct Connection {
     pub(crate) address: SocketAddr,
     pub(crate) tls: Option<Tls>,
     pub(crate) door: Option<Arc<Door>>,
+    /// The user of this machine whose command it is.
+    pub(crate) uid: Option<u32>,
     pub(crate) watcher: Watcher,
     pub(crate) stop: CancellationToken,
 }
@@ -85,7 +88,12 @@ impl Connection {
                 refuse(self.stream, TLS_PORT).await;
             }
             None => {
-                let peer = Peer { address: self.address, is_tls: false, holder: None, door: self.door };
+                let local_user = match self.uid {
+                    Some(uid) => Some(local_user::named(uid).await.into()),
+                    None => None,
+                };
+                let (address, door) = (self.address, self.door);
+                let peer = Peer { address, is_tls: false, holder: None, local_user, door };
                 let outlet = Outlet::new();
                 let stream = Lingering::with_outlet(self.stream, Arc::clone(&outlet));
                 serve(self.app, peer, stream, Some(outlet), self.watcher).await;
@@ -99,7 +107,8 @@ impl Connection {
                     Ok(Ok(Shaken::Client(shaken))) => {
                         let (stream, set_up) = *shaken;
                         let holder = set_up.holder(stream.get_ref().1);
-                        let peer = Peer { address: self.address, is_tls: true, holder, door: self.door };
+                        let (address, door) = (self.address, self.door);
+                        let peer = Peer { address, is_tls: true, holder, local_user: None, door };
                         serve(self.app, peer, stream, None, self.watcher).await;
                     }
                     Ok(Ok(Shaken::Proven)) => {

@@ -1,7 +1,8 @@
 //! The socket in the data directory, through which the commands of this machine talk to the running registry.
 //!
 //! It lies in a directory that only the registry's own user can enter, so whoever reaches it may do anything anyway: he
-//! could change the files. The same requests are answered as on the port, without credentials.
+//! could change the files. The same requests are answered as on the port, without credentials; who it was the kernel tells,
+//! and the audit log keeps.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -35,7 +36,7 @@ impl BoundServer {
         let directory = path.parent().unwrap_or(data);
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        BoundServer::bind_unix(&path, None)
+        Ok(BoundServer::bind_unix(&path, None)?.for_commands())
     }
 }
 

@@ -9,6 +9,7 @@ mod places;
 mod limits;
 mod connection;
 mod linger;
+mod local_user;
 mod tls;
 mod app;
 mod aside;

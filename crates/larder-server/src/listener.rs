@@ -34,6 +34,8 @@ pub(crate) struct Accepted {
     /// Who is at the other end. Through a socket file it is somebody on this machine.
     pub(crate) address: SocketAddr,
     pub(crate) is_local: bool,
+    /// Which of this machine's users that is, if the kernel tells it.
+    pub(crate) uid: Option<u32>,
 }
 
 impl Listener {
@@ -87,15 +89,16 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 // An IPv4 client of an IPv6 socket is an IPv4 client.
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Ok(Accepted { stream, address, is_local: false })
+                Ok(Accepted { stream, address, is_local: false, uid: None })
             }
             Listener::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
+                let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                 // To the kernel a stream is a stream: what is done with a connection (read, write, peek,
                 // sendfile, shutdown) doesn't depend on its family, so one type serves for both.
                 let stream = std::net::TcpStream::from(OwnedFd::from(stream.into_std()?));
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                Ok(Accepted { stream: TcpStream::from_std(stream)?, address, is_local: true })
+                Ok(Accepted { stream: TcpStream::from_std(stream)?, address, is_local: true, uid })
             }
         }
     }

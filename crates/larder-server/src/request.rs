@@ -250,6 +250,11 @@ impl Call {
         }
     }
 
+    /// The user of this machine whose command it is.
+    pub(crate) fn local_user(&self) -> Option<&Arc<str>> {
+        self.peer.local_user.as_ref()
+    }
+
     /// Where the request comes from, for whoever judges its credentials.
     pub(crate) fn origin(&self) -> Origin {
         let origin = Origin::at(self.client);

@@ -26,6 +26,8 @@ pub struct BoundServer {
     listener: Listener,
     tls: Option<Tls>,
     door: Option<Arc<Door>>,
+    /// Whether whoever comes is the user of this machine that the kernel tells, and no proxy for others.
+    knows_users: bool,
 }
 
 /// Why the server can't start, or didn't end well.
@@ -84,7 +86,7 @@ impl BoundServer {
             .await
             .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
             .map_err(|source| ServeError::Bind { address, source })?;
-        Ok(BoundServer { listener, tls, door: None })
+        Ok(BoundServer { listener, tls, door: None, knows_users: false })
     }
 
     /// Makes a socket file and listens on it (`http.net: unix`). One that nobody listens on any more is
@@ -92,7 +94,7 @@ impl BoundServer {
     pub fn bind_unix(path: &Path, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let listener = Listener::unix(path)
             .map_err(|source| ServeError::Bind { address: path.display().to_string(), source })?;
-        Ok(BoundServer { listener, tls, door: None })
+        Ok(BoundServer { listener, tls, door: None, knows_users: false })
     }
 
     /// Listens on the one socket that systemd has passed to this process. To be called once, and only
@@ -100,12 +102,17 @@ impl BoundServer {
     pub fn passed_by_systemd(tls: Option<Tls>) -> Result<BoundServer, ServeError> {
         let listener = Listener::passed()
             .map_err(|source| ServeError::Bind { address: "systemd's socket".to_owned(), source })?;
-        Ok(BoundServer { listener, tls, door: None })
+        Ok(BoundServer { listener, tls, door: None, knows_users: false })
     }
 
     /// The same, with nothing but one upstream's images behind it.
     pub fn for_door(self, door: Door) -> BoundServer {
         BoundServer { door: Some(Arc::new(door)), ..self }
+    }
+
+    /// The same, for commands of this machine: who runs them is told to the audit log.
+    pub(crate) fn for_commands(self) -> BoundServer {
+        BoundServer { knows_users: true, ..self }
     }
 
     /// Where it listens: tells the port when 0 was asked for. None on a socket file.
@@ -134,7 +141,7 @@ impl BoundServer {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
-            let Accepted { stream, address, is_local } = match accepted {
+            let Accepted { stream, address, is_local, uid } = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     pause_after(&error).await;
@@ -157,6 +164,7 @@ impl BoundServer {
                 address,
                 tls: self.tls.clone(),
                 door: self.door.clone(),
+                uid: uid.filter(|_| self.knows_users),
                 watcher: graceful.watcher(),
                 stop: stop.clone(),
             };

@@ -19,7 +19,7 @@ pub(crate) fn serve(
     root: &Path,
     registry: &Registry,
     observers: &Observers,
-    main: &App,
+    main: &Arc<App>,
     stop: &CancellationToken,
 ) {
     let server = match BoundServer::bind_control(root) {

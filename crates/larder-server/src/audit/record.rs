@@ -25,6 +25,8 @@ pub(super) struct Record<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) api: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) claimed: Option<&'a str>,
@@ -59,6 +61,7 @@ impl Record<'_> {
             rule: None,
             reason: None,
             status: None,
+            api: None,
             key: None,
             claimed: None,
             mounted_from: None,

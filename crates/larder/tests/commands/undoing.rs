@@ -1,5 +1,6 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime};
 
@@ -118,4 +119,49 @@ fn what_is_immutable_is_named_and_left_when_all_goes_back_to_a_moment() {
         line.to_owned()
     };
     assert_ne!(digest("v1"), digest("latest"));
+}
+
+#[test]
+fn the_audit_log_tells_who_ran_a_command_that_changed_something() {
+    let world = World::new();
+    let path = world.path("audit.jsonl");
+    let sections = format!("audit: {{path: {}, pulls: false}}\n", path.display());
+    let server = Server::start_with(&world.data, &world.path("config.yml"), &sections);
+    ok(larder(&["import", world.archive("app", 1, 1000).to_str().unwrap(), "--to", &server.host]));
+    assert_eq!(server.ask("DELETE", "/v2/app/manifests/0", b"").0, 202);
+    assert_eq!(server.ask("POST", "/api/v1/gc?now=true&dry_run=true", b"").0, 200);
+    let data = world.data.to_str().unwrap();
+    let config = world.path("config.yml");
+    ok(larder(&["undo", "app:0", "--data", data]));
+    ok(larder(&["gc", "--data", data]));
+    ok(larder(&["maintenance", "on", "--reason", "a new disk", "--config", config.to_str().unwrap()]));
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| !line["api"].is_null())
+        .collect();
+    let begins = |line: &serde_json::Value, with: &str| line["api"].as_str().unwrap().starts_with(with);
+    let [by_http, undo, gc, maintenance] = &lines[..] else { panic!("{lines:#?}") };
+    assert!(begins(by_http, "POST /api/v1/gc?now=true") && by_http["by"] == "none", "{by_http}");
+    assert!(by_http["from"] == "127.0.0.1" && by_http["user"].is_null(), "{by_http}");
+    assert!(begins(undo, "POST /api/v1/undo?repository=app&id="), "{undo}");
+    assert!(
+        undo["repository"] == "app" && undo["action"] == "push" && undo["reference"].is_string(),
+        "{undo}"
+    );
+    assert!(begins(gc, "POST /api/v1/gc") && gc["action"] == "delete", "{gc}");
+    assert!(
+        begins(maintenance, "PUT /api/v1/maintenance?")
+            && maintenance["api"].as_str().unwrap().ends_with("on=true&reason=a+new+disk"),
+        "{maintenance}"
+    );
+    let uid = std::fs::metadata(&path).unwrap().uid();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_this_test = users.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    let user = of_this_test.and_then(|line| line.split(':').next()).map_or(uid.to_string(), str::to_owned);
+    for line in [undo, gc, maintenance] {
+        assert!(line["user"] == format!("unix:{user}") && line["by"] == "socket", "{line}");
+        assert!(line["from"].is_null() && line["allowed"] == true && line["status"] == 200, "{line}");
+    }
 }
