@@ -61,6 +61,7 @@ pub(crate) enum Command {
     /// Show a running Larder on one screen: repositories, cache, upstreams, problems.
     Status(crate::status::Arguments),
     /// Print what a shell needs to complete commands and options.
+    #[command(alias = "completion")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -157,7 +158,7 @@ pub(crate) struct GarbageCollect {
     /// Also remove manifests that no tag leads to.
     #[arg(short = 'm', long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     pub(crate) delete_untagged: bool,
-    /// Say less.
+    /// Say nothing.
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true")]
     pub(crate) quiet: bool,
     /// Further arguments, which registry:2 takes and doesn't look at.

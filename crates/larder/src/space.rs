@@ -88,8 +88,16 @@ impl Place {
         })
     }
 
-    /// The registry itself, where no other process has it.
+    /// The registry itself, where no other process has it. Nothing is made where none has ever been: what is meant may
+    /// be a volume that isn't mounted.
     pub(crate) fn open(&self) -> Result<(Registry, AdminAccess), Box<dyn Error>> {
+        if !self.root.join("docker").try_exists()? && !self.root.join("larder").try_exists()? {
+            let root = self.root.display();
+            return Err(format!(
+                "no registry has ever kept anything in {root}: is that the right directory, and its volume mounted?"
+            )
+            .into());
+        }
         let opened =
             Registry::open(&self.root, serve::settings(&self.config), larder_core::Environment::system());
         let registry = opened.map_err(|error| match error {
@@ -242,7 +250,10 @@ pub(crate) fn garbage_collect(
         }
         (None, None) => Value::Null,
     };
-    print_plan(&plan, options.quiet, &mut output::standard())?;
+    let mut out = output::standard();
+    if !options.quiet {
+        print_plan(&plan, &mut out)?;
+    }
     if options.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
@@ -253,28 +264,34 @@ pub(crate) fn garbage_collect(
         }
         None => place.must_run(place.ask("POST", &target(false))?)?,
     };
-    writeln!(output::standard(), "{}", summary(&answer))?;
+    if !options.quiet {
+        writeln!(out, "{}", summary(&answer))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_plan(plan: &Value, quiet: bool, out: &mut impl Write) -> io::Result<()> {
+/// What would go, in the very lines that scripts look for: those of registry:2, and of registry:3 for links. Only what
+/// stays isn't listed.
+fn print_plan(plan: &Value, out: &mut impl Write) -> io::Result<()> {
     let list = |name: &str| plan.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let (manifests, blobs, contents) = (list("manifests"), list("blobs"), list("contents"));
     let needed = plan.get("needed").and_then(Value::as_u64).unwrap_or_default();
+    let text =
+        |value: &Value, at: usize| value.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut repository = String::new();
+    for each in &manifests {
+        if text(each, 0) != repository {
+            repository = text(each, 0);
+            writeln!(out, "{repository}")?;
+        }
+        writeln!(out, "manifest eligible for deletion: {}", text(each, 1))?;
+    }
     writeln!(
         out,
-        "{needed} blobs marked, {} blobs and {} manifests eligible for deletion",
+        "\n{needed} blobs marked, {} blobs and {} manifests eligible for deletion",
         contents.len(),
         manifests.len()
     )?;
-    if quiet {
-        return Ok(());
-    }
-    let text =
-        |value: &Value, at: usize| value.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-    for each in &manifests {
-        writeln!(out, "{}: manifest eligible for deletion: {}", text(each, 0), text(each, 1))?;
-    }
     for each in &blobs {
         writeln!(out, "{}: layer link eligible for deletion: {}", text(each, 0), text(each, 1))?;
     }
@@ -400,3 +417,6 @@ pub(crate) fn history(
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

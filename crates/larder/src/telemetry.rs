@@ -98,7 +98,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut collected);
         for (name, value) in &self.fields {
             // As logrus does it: the line's own words can't be replaced.
-            let taken = matches!(name.as_str(), "time" | "level" | "msg");
+            let taken =
+                matches!(name.as_str(), "time" | "level" | "msg" | "message" | "@timestamp" | "@version");
             let name = if taken { format!("fields.{name}") } else { name.clone() };
             collected.fields.insert(name, value.clone().into());
         }
@@ -125,11 +126,18 @@ fn line(formatter: Formatter, level: &Level, now: SystemTime, event: &Collected)
             }
             line
         }
-        Formatter::Json => {
+        Formatter::Json | Formatter::Logstash => {
+            let is_logstash = formatter == Formatter::Logstash;
+            let (time_name, message_name) =
+                if is_logstash { ("@timestamp", "message") } else { ("time", "msg") };
             let mut object = Map::new();
-            object.insert("time".into(), time.into());
+            object.insert(time_name.into(), time.into());
+            if is_logstash {
+                // Of the form of its events, of which there is one.
+                object.insert("@version".into(), "1".into());
+            }
             object.insert("level".into(), level.into());
-            object.insert("msg".into(), event.message.clone().into());
+            object.insert(message_name.into(), event.message.clone().into());
             object.extend(event.fields.clone());
             Value::Object(object).to_string()
         }
@@ -212,5 +220,14 @@ mod tests {
         assert_eq!(value["level"], "warning");
         assert_eq!(value["msg"], "it \"works\"\nwell");
         assert_eq!(value["count"], 3);
+    }
+
+    #[test]
+    fn logstash_finds_time_and_message_by_its_own_names() {
+        let value: Value = serde_json::from_str(&line(Formatter::Logstash)).unwrap();
+        assert_eq!(value["@timestamp"], "1970-01-01T00:00:00.000Z");
+        assert_eq!((&value["@version"], &value["level"]), (&"1".into(), &"warning".into()));
+        assert_eq!(value["message"], "it \"works\"\nwell");
+        assert_eq!((value.get("time"), value.get("msg")), (None, None));
     }
 }

@@ -366,14 +366,7 @@ impl<'a> Reader<'a> {
         let levels =
             [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
         let formatters =
-            [("text", Formatter::Text), ("json", Formatter::Json), ("logstash", Formatter::Json)];
-        if let Some((text, origin)) = self.text("log.formatter")
-            && text.eq_ignore_ascii_case("logstash")
-        {
-            let sentence =
-                "\"log.formatter\" is logstash, for which Larder writes JSON with its own names of fields.";
-            self.report.warn(origin, sentence);
-        }
+            [("text", Formatter::Text), ("json", Formatter::Json), ("logstash", Formatter::Logstash)];
         let fields = self.set_value("log.fields").map(Value::entries).unwrap_or_default();
         Log {
             level: self.word("log.level", &levels).unwrap_or(Level::Info),

@@ -347,4 +347,6 @@ pub(crate) enum Formatter {
     Text,
     /// One JSON object a line.
     Json,
+    /// The same by the names that Logstash has for time and message.
+    Logstash,
 }

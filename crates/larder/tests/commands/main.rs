@@ -8,6 +8,8 @@ mod support;
 #[cfg(test)]
 mod backups;
 #[cfg(test)]
+mod collecting;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod saying;

@@ -470,7 +470,6 @@ fn warnings_between_keys() {
             "http: {tls: {certificate: c, key: k, minimumtls: tls1.3, ciphersuites: [TLS_AES_128_GCM_SHA256]}}",
             "\"http.tls.ciphersuites\" has no effect with minimumtls tls1.3",
         ),
-        ("log: {formatter: logstash}", "Larder writes JSON"),
     ] {
         let loaded = load(&format!("{START}{text}\nstorage: filesystem")).unwrap();
         assert_eq!(loaded.warnings.len(), 1, "{text}: {:?}", loaded.warnings);
