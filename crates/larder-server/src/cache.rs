@@ -66,30 +66,44 @@ pub struct AccountReport {
     pub login_refused: bool,
 }
 
+impl UrlReport {
+    /// Leaves out what is for administrators: who pulls there, and what a failure tells of the network.
+    fn conceal(&mut self) {
+        self.last_failure = self.last_failure.take().map(|_| "its words are for administrators".to_owned());
+        for (at, account) in self.accounts.iter_mut().enumerate() {
+            account.account = format!("account {}", at + 1);
+        }
+    }
+}
+
 /// How many images of each list are shown where nobody says so.
 const SHOWN: usize = 20;
 
 impl Call {
-    /// For whoever may see what there is: the names of upstreams and accounts are in it. Of the images, those that he
-    /// may see.
+    /// For whoever may see what there is. Of the images, those that he may see; what the operator wrote down (accounts, names
+    /// that are kept) and the words of failures, which may tell of his network, are for administrators.
     pub(crate) async fn cache_status(&self) -> Answer {
         let identity = self.identify().await?;
         let access = self.app.gate.policy().catalog(&identity)?;
+        let is_administrator = self.app.gate.policy().administer(&identity).is_ok();
         let status = self.app.registry.cache_status(self.shown()?).await?;
         let answer = json!({
             "cache": counted(&status.counts),
-            "stock": stocked(&status),
+            "stock": stocked(&status, is_administrator),
             "next": status.next.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
             "held": status.held.iter().filter_map(|each| image(each, &access)).collect::<Vec<_>>(),
             "evicted": status.evicted.iter().filter_map(|each| gone(each, &access)).collect::<Vec<_>>(),
-            "upstreams": self.upstream_reports(),
+            "upstreams": self.upstream_reports(is_administrator),
         });
         Ok(respond::json(StatusCode::OK, &answer))
     }
 
     /// How each of them is doing.
-    pub(crate) fn upstream_reports(&self) -> Vec<Value> {
-        let reports = self.app.observers.upstreams.as_ref().map(|reports| reports()).unwrap_or_default();
+    pub(crate) fn upstream_reports(&self, is_administrator: bool) -> Vec<Value> {
+        let mut reports = self.app.observers.upstreams.as_ref().map(|reports| reports()).unwrap_or_default();
+        if !is_administrator {
+            reports.iter_mut().flat_map(|report| &mut report.urls).for_each(UrlReport::conceal);
+        }
         reports.iter().map(upstream).collect()
     }
 
@@ -121,8 +135,9 @@ pub(crate) fn counted(counts: &CacheCounts) -> Value {
 }
 
 /// How much is here, beside its bounds.
-fn stocked(status: &CacheStatus) -> Value {
+fn stocked(status: &CacheStatus, is_administrator: bool) -> Value {
     let limits = &status.limits;
+    let kept = limits.keep.iter().filter(|_| is_administrator);
     json!({
         "images": status.stock.images,
         "held_images": status.stock.held,
@@ -132,7 +147,7 @@ fn stocked(status: &CacheStatus) -> Value {
         "max_bytes": limits.max_size,
         "min_free_bytes": limits.min_free,
         "unused_for_seconds": limits.unused_for.map(|time| time.as_secs()),
-        "keep": limits.keep.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "keep": kept.map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

@@ -30,7 +30,7 @@ impl Call {
             "started": about.map(|about| date(about.started)),
             "addresses": about.map(|about| about.addresses.as_slice()),
             "failing": observers.health.as_ref().map_or_else(|| json!({}), |health| health.report()),
-            "upstreams": self.upstream_reports(),
+            "upstreams": self.upstream_reports(true),
             "quotas": quotas.iter().map(described).collect::<Vec<_>>(),
             "certificate": shown.map(|certificate| json!({
                 "names": certificate.names,

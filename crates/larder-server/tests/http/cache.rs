@@ -73,6 +73,22 @@ async fn the_cache_says_what_it_did_and_how_its_upstreams_are() {
     assert_eq!(server.ask(get("/api/v1/cache?next=all")).await.status, 400);
 }
 
+/// Whoever may see the catalog learns how it goes, and not as whom the operator pulls.
+#[tokio::test]
+async fn whose_accounts_they_are_is_for_administrators() {
+    let server = setup(GateKind::EachRight).start().await;
+    for (user, account, words) in [
+        ("keeper", "ci", "answers 503"),
+        ("reader", "account 1", "its words are for administrators"),
+        ("pusher", "account 1", "its words are for administrators"),
+    ] {
+        let status = server.ask(get("/api/v1/cache").basic(user, EACH_PASSWORD)).await.json();
+        let url = &status["upstreams"][0]["urls"][0];
+        assert_eq!((&url["accounts"][0]["account"], &url["last_failure"]), (&account.into(), &words.into()));
+        assert_eq!(url["accounts"][0]["remaining"], 7);
+    }
+}
+
 #[tokio::test]
 async fn it_says_so_only_to_whom_the_catalog_is_shown() {
     let server = setup(GateKind::Basic).start().await;

@@ -38,6 +38,8 @@ mod maintenance;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod mounts;
 #[cfg(test)]
 mod notifications;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Reply, Request, base64, delete, get, head, options, patch, post, put};
 pub(crate) use images::*;
-pub(crate) use server::{ALICE, BOB, CAROL, GateKind, Server, Setup, certificate, write};
+pub(crate) use server::{
+    ALICE, BOB, CAROL, EACH_PASSWORD, GateKind, Server, Setup, api_key, certificate, write,
+};
 pub(crate) use webhook::{Message, Webhook};
 
 /// Longer than anything here takes on a loaded machine: over it, the server hangs.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use larder_auth::{
-    AuthMode, Clock, Effect, Gate, Group, Mode, Password, Passwords, Policy, Rule, Users, UsersFile, Who,
-    htpasswd_line,
+    AuthMode, Clock, Effect, Gate, Group, KeyId, KeyRecord, KeyTable, Keys, LastUses, Mode, Password,
+    Passwords, Policy, Rule, Users, UsersFile, Who, create_key, htpasswd_line,
 };
 use larder_core::{Collection, Environment, Registry, Settings, UploadPurging};
 use larder_notify::Notifications;
@@ -30,6 +30,10 @@ pub(crate) const ALICE: (&str, &str) = ("alice", "pass:word");
 pub(crate) const BOB: (&str, &str) = ("bob", "bobs secret");
 pub(crate) const CAROL: (&str, &str) = ("carol", "carols secret");
 
+/// Users of [`GateKind::EachRight`], who all have the same password.
+const EACH: [&str; 5] = ["stranger", "reader", "pusher", "remover", "keeper"];
+pub(crate) const EACH_PASSWORD: &str = "each password";
+
 /// 10/Oct/2026:13:55:36 +0000, at which the access log's clock stands.
 const LOGGED_AT: u64 = 1_791_640_536;
 
@@ -45,6 +49,8 @@ pub(crate) enum GateKind {
     /// Rules: everybody pulls `public/**`, alice and bob work below `team/`, and bob deletes nothing in
     /// production.
     Rules,
+    /// Rules: one user for each right, the keeper for all of them, who has an API key ([`api_key`]) to pull from `lab/app`.
+    EachRight,
     /// Rules: the holders of certificates of a group work below `team/`, where the robot deletes nothing.
     Certificates,
 }
@@ -158,7 +164,11 @@ impl GateKind {
         let clock: Clock = Arc::new(SystemTime::now);
         let passwords = || {
             let path = directory.join("htpasswd");
-            let users: &[_] = if let GateKind::Rules = self { &[ALICE, BOB, CAROL] } else { &[ALICE] };
+            let users: &[_] = match self {
+                GateKind::Rules => &[ALICE, BOB, CAROL],
+                GateKind::EachRight => &EACH.map(|user| (user, EACH_PASSWORD)),
+                _ => &[ALICE],
+            };
             let line = |(user, password): &(&str, &str)| {
                 htpasswd_line(user, &Password::from(*password), 4, [7; 16]).unwrap()
             };
@@ -171,22 +181,31 @@ impl GateKind {
             GateKind::Basic | GateKind::Certificates => {
                 AuthMode::Basic { realm: "Registry Realm".into(), passwords: passwords() }
             }
-            GateKind::Tokens | GateKind::TokensForUsers | GateKind::Rules => AuthMode::Token {
-                service: "registry.lab".into(),
-                passwords: passwords(),
-                key: [3; 32].into(),
-                mode: match self {
-                    GateKind::TokensForUsers => Mode::EveryoneAuthenticated,
-                    _ => Mode::AnonymousPull,
-                },
-            },
+            GateKind::Tokens | GateKind::TokensForUsers | GateKind::Rules | GateKind::EachRight => {
+                AuthMode::Token {
+                    service: "registry.lab".into(),
+                    passwords: passwords(),
+                    key: [3; 32].into(),
+                    mode: match self {
+                        GateKind::TokensForUsers => Mode::EveryoneAuthenticated,
+                        _ => Mode::AnonymousPull,
+                    },
+                }
+            }
         };
         let users = match &mode {
             AuthMode::Token { passwords, .. } | AuthMode::Basic { passwords, .. } => Some(passwords.users()),
             AuthMode::Open | AuthMode::External(_) => None,
         };
-        let gate = Gate::new(mode, clock);
+        let mut gate = Gate::new(mode, clock);
+        if let GateKind::EachRight = self {
+            let (path, mut table) = (directory.join("keys.json"), KeyTable::default());
+            assert!(table.insert(api_key().1));
+            write(&path, &table.to_bytes().unwrap());
+            gate = gate.with_keys(Arc::new(Keys::open(path, LastUses::default()).unwrap()));
+        }
         match (self, users) {
+            (GateKind::EachRight, Some(users)) => gate.replace_policy(rules_of_each_right(users)).unwrap(),
             (GateKind::Rules, Some(users)) => gate.replace_policy(rules(users)).unwrap(),
             (GateKind::Certificates, Some(users)) => {
                 gate.replace_policy(rules_of_certificates(users)).unwrap()
@@ -216,6 +235,36 @@ fn rules_of_certificates(users: Arc<Users>) -> Policy {
     ];
     let machines = Group::Listed(BTreeSet::from(["certificate:robot".into(), "certificate:node.lab".into()]));
     Policy::with_rules(rules, BTreeMap::from([("machines".into(), machines)]), users)
+}
+
+/// The keeper's API key, and what the server knows of it.
+pub(crate) fn api_key() -> (String, KeyRecord) {
+    let id = KeyId::from([7; 8]);
+    let (key, public_key) = create_key(id, [9; 32]).unwrap();
+    let record = KeyRecord {
+        id,
+        name: "ci".into(),
+        owner: Some("keeper".into()),
+        scopes: vec!["lab/app:pull".parse().unwrap()],
+        created: 0,
+        expires: None,
+        public_key,
+    };
+    (String::from_utf8(key.expose().to_vec()).unwrap(), record)
+}
+
+fn rules_of_each_right(users: Arc<Users>) -> Policy {
+    use Action::{Admin, Delete, Pull, Push};
+    let may = |number, who: &str, actions: &[Action], within| {
+        rule(number, Effect::May, &[Who::User(who.into())], actions, within)
+    };
+    let rules = vec![
+        may(1, "reader", &[Pull], "lab/app"),
+        may(2, "pusher", &[Pull, Push], "lab/app"),
+        may(3, "remover", &[Pull, Delete], "lab/app"),
+        may(4, "keeper", &[Pull, Push, Delete, Admin], "**"),
+    ];
+    Policy::with_rules(rules, BTreeMap::new(), users)
 }
 
 fn rules(users: Arc<Users>) -> Policy {
