@@ -47,6 +47,8 @@ const GO_TOOLS: &[(&str, &str, &str)] = &[
     ("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     // Reads k3s' registries.yaml with k3s' own library.
     ("wharfie", "github.com/rancher/wharfie", "v0.7.1"),
+    // Asks containerd to pull as Kubernetes does.
+    ("crictl", "sigs.k8s.io/cri-tools/cmd/crictl", "v1.34.0"),
     // A certificate authority for tests, and the DNS that it asks.
     ("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble", "v2.10.1"),
     ("pebble-challtestsrv", "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv", "v2.10.1"),
@@ -63,6 +65,7 @@ const GO_TOOLS: &[(&str, &str, &str)] = &[
 const GO_MODULES: &[(&str, &str, &str, &str)] = &[
     ("buildkitd", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildkitd"),
     ("buildctl", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildctl"),
+    ("docker-buildx", "github.com/docker/buildx", "v0.30.1", "./cmd/buildx"),
 ];
 
 /// Go's own compiler is fetched by an older `go`, and cold builds of helm take minutes.

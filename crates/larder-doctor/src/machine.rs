@@ -28,7 +28,7 @@ use crate::secret::Login;
 pub(crate) use mirrors::{Engine, Mirror};
 
 /// Where programs and their files are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     /// What `/etc` lies below: `/`.
     pub root: PathBuf,
@@ -38,6 +38,14 @@ pub struct Machine {
     pub programs: Vec<PathBuf>,
     /// docker's directory of client settings, if it isn't `~/.docker` (`DOCKER_CONFIG`).
     pub docker_config: Option<PathBuf>,
+    /// buildx's directory of builders, if it isn't below docker's (`BUILDX_CONFIG`).
+    pub buildx_config: Option<PathBuf>,
+    /// Where BuildKit listens, if it isn't at its usual sockets (`BUILDKIT_HOST`).
+    pub buildkit_host: Option<String>,
+    /// The user's directory of sockets (`XDG_RUNTIME_DIR`).
+    pub runtime_dir: Option<PathBuf>,
+    /// Where Kubernetes' runtime listens, if crictl's file doesn't say so (`CONTAINER_RUNTIME_ENDPOINT`).
+    pub runtime_endpoint: Option<String>,
 }
 
 /// What was found out about the registry before its clients' files are read.
@@ -59,11 +67,16 @@ impl Machine {
     /// The machine that this runs on, for the user that runs it.
     pub fn here() -> Machine {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
         Machine {
             root: PathBuf::from("/"),
             home: variable("HOME").map(PathBuf::from),
             programs: variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
             docker_config: variable("DOCKER_CONFIG").map(PathBuf::from),
+            buildx_config: variable("BUILDX_CONFIG").map(PathBuf::from),
+            buildkit_host: text("BUILDKIT_HOST"),
+            runtime_dir: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
+            runtime_endpoint: text("CONTAINER_RUNTIME_ENDPOINT"),
         }
     }
 
@@ -78,6 +91,11 @@ impl Machine {
 
     pub(crate) fn etc(&self, path: &str) -> PathBuf {
         self.root.join("etc").join(path)
+    }
+
+    /// docker's directory of client settings.
+    pub(crate) fn docker_dir(&self) -> Option<PathBuf> {
+        self.docker_config.clone().or_else(|| self.home(".docker"))
     }
 
     pub(crate) fn home(&self, path: &str) -> Option<PathBuf> {

@@ -35,8 +35,9 @@ pub(crate) struct Arguments {
     /// Also write: push a small canary to the repository (or to one of its own), and take it away again.
     #[arg(long)]
     write: bool,
-    /// Prove the mirrors: have docker, containerd and podman of this machine pull a tiny image that this registry alone has, under the
-    /// names of the upstreams that they have it as a mirror for. It is pushed for that, and taken away again.
+    /// Prove the mirrors: have docker, containerd (also as Kubernetes asks it), k3s, podman and BuildKit of this machine pull a tiny image
+    /// that this registry alone has, under the names of the upstreams that they have it as a mirror for. It is pushed for that, and taken
+    /// away again.
     #[arg(long)]
     mirrors: bool,
     /// Log in as this user, and not as docker or podman on this machine would.

@@ -1,6 +1,9 @@
 //! `larder doctor --mirrors`: real engines with a right mirror, and with one that they go past in silence. The doctor runs where
 //! `/etc` is that of the case.
 
+mod builders;
+mod kubernetes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,6 +76,8 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, authority: &Authority) {
         let found = stand.with_containerd("stranger", &into)?;
         found.found.exactly(&["mirror-bypassed"], "registry", "upstreams: [{name: quay.io}]")
     });
+    kubernetes::cases(report, &stand);
+    builders::cases(report, &stand);
     report.case("registry", "has no canary left, and ends", || stand.end());
 }
 
@@ -119,11 +124,7 @@ impl<'a> Stand<'a> {
         // podman refuses to pull where the environment names a directory without it.
         fs::create_dir_all(home.join("docker"))?;
         fs::write(home.join("docker/config.json"), "{}")?;
-        let covers: String = etc
-            .iter()
-            .map(|(from, to)| format!("mkdir -p {to} && mount --bind {} {to} && ", from.display()))
-            .collect();
-        let script = format!("{covers}exec \"$0\" \"$@\"");
+        let script = format!("{}exec \"$0\" \"$@\"", covering(etc));
         let run = Run::new("unshare").args(["-m", "bash", "-c", &script]).arg(dist::release()?);
         let run =
             run.args(["doctor", host, "--mirrors", "--json", "--user", USER, "--password-stdin", "--ca"]);
@@ -222,6 +223,13 @@ impl<'a> Stand<'a> {
     }
 }
 
+/// Shell words that cover directories: (what lies there then, where).
+fn covering(etc: &[(&Path, &str)]) -> String {
+    etc.iter()
+        .map(|(from, to)| format!("mkdir -p {to} && mount --bind {} {to} && ", from.display()))
+        .collect()
+}
+
 fn put_wrong(file: &Path, right: &str, wrong: &str) -> Result {
     let text = fs::read_to_string(file)?;
     if !text.contains(right) {
@@ -230,14 +238,29 @@ fn put_wrong(file: &Path, right: &str, wrong: &str) -> Result {
     Ok(fs::write(file, text.replace(right, wrong))?)
 }
 
-/// A `PATH` on which these programs aren't: one directory of links to the others that the doctor and the engines need.
+/// A `PATH` on which these programs aren't.
 fn path_without(ring: &Ring, programs: &[&str]) -> Result<String> {
-    let dir = ring.make_dir(format!("path-without-{}", programs.join("-")))?;
-    for program in ["bash", "sh", "mkdir", "mount", "docker", "ctr", "podman", "unshare"] {
-        let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(program));
-        let place = places.iter().find(|place| place.exists() && !programs.contains(&program));
-        if let Some(place) = place.filter(|_| !dir.join(program).exists()) {
-            std::os::unix::fs::symlink(place, dir.join(program))?;
+    let engines = ["docker", "ctr", "podman"].into_iter().filter(|program| !programs.contains(program));
+    let engines: Vec<(&str, PathBuf)> =
+        engines.filter_map(|program| Some((program, place_of(program)?))).collect();
+    path_of(ring, &format!("without-{}", programs.join("-")), &engines)
+}
+
+fn place_of(program: &str) -> Option<PathBuf> {
+    let places = ["/usr/local/bin", "/usr/bin", "/bin"].map(|place| Path::new(place).join(program));
+    places.into_iter().find(|place| place.exists())
+}
+
+/// A `PATH` of these programs alone, and of what starts them: a directory of links.
+fn path_of(ring: &Ring, title: &str, programs: &[(&str, PathBuf)]) -> Result<String> {
+    let dir = ring.make_dir(format!("path-{title}"))?;
+    let starting = ["bash", "sh", "mkdir", "mount", "unshare"];
+    let starting = starting.into_iter().filter_map(|program| Some((program, place_of(program)?)));
+    for (program, place) in starting.chain(programs.iter().map(|(program, place)| (*program, place.clone())))
+    {
+        let link = dir.join(program);
+        if !link.exists() {
+            std::os::unix::fs::symlink(place, link)?;
         }
     }
     Ok(dir.display().to_string())

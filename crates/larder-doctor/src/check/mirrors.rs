@@ -4,19 +4,19 @@
 //! pushed to the registry under an upstream's name, with a tag of its own, and taken away again. Its repository is none that an
 //! upstream can have, so that no image is ever hidden by it. Whoever gets it came through the registry.
 
+mod image;
 mod engine;
 
 use http::StatusCode;
 use larder_oci::RepoName;
-use serde_json::json;
 
-use crate::canary::{Blob, Canary, DOCKER_MANIFEST};
-use crate::check::push::upload::{self, PUSH};
 use crate::check::{Session, Told, Visit, accepting};
 use crate::finding::{Hop, Row, Stage};
 use crate::hop;
 use crate::machine::{Engine, Machine, Mirror, Spoken};
-use crate::net::{Ask, Payload};
+use crate::net::{Ask, Scheme};
+use engine::{Asked, Puller};
+use image::Image;
 
 const STAGE: Stage = Stage::Machine;
 
@@ -24,40 +24,61 @@ const STAGE: Stage = Stage::Machine;
 const AT_DOCKER_HUB: &str = "library/larder-canary";
 const ELSEWHERE: &str = "larder-doctor.invalid/canary";
 
-/// The canary of one mirror.
-struct Image {
-    canary: Canary,
-    manifest: Blob,
-    tag: String,
+/// What is the same for each mirror.
+struct Trial<'t> {
+    session: &'t Session,
+    machine: &'t Machine,
+    /// The registry as `larder client` takes it.
+    registry: String,
+    /// The mirrors through which containerd's own client got its image.
+    by_ctr: Vec<String>,
 }
 
 pub(crate) async fn check(visit: &mut Visit<'_, '_>, session: &Session, spoken: &Spoken) {
     let Some(machine) = visit.options.machine.clone() else { return };
-    let mut mirrors = machine.containerd_mirrors(spoken);
-    mirrors.extend(machine.podman_mirrors(spoken));
-    mirrors.extend(docker(visit, &machine, spoken).await);
+    let mirrors = mirrors(visit, &machine, spoken).await;
+    let plain = if spoken.endpoint.scheme == Scheme::Http { "http://" } else { "" };
+    let registry = format!("{plain}{}", visit.target.authority());
+    let mut trial = Trial { session, machine: &machine, registry, by_ctr: Vec::new() };
     let mut proven = false;
-    for mirror in mirrors {
-        if !machine.has(mirror.engine.program()) {
-            visit.skip(
-                STAGE,
-                format!(
-                    "{} names this registry, and {} isn't installed",
-                    mirror.told_by,
-                    mirror.engine.program()
-                ),
-            );
-            continue;
+    let mut skipped = Vec::new();
+    for (number, mirror) in (0..).zip(&mirrors) {
+        match Puller::reach(&machine, mirror).await {
+            Ok(puller) => {
+                proven = true;
+                // Each image is another one: engines share what they have.
+                let seed = visit.options.seed.wrapping_add(number << 32);
+                trial.prove(visit, &puller, mirror, seed).await;
+            }
+            Err(why) => {
+                let line = format!("{} names this registry, and {why}", mirror.told_by);
+                if !skipped.contains(&line) {
+                    visit.skip(STAGE, line.as_str());
+                    skipped.push(line);
+                }
+            }
         }
-        proven = true;
-        prove(visit, session, &machine, &mirror).await;
     }
     if !proven {
         visit.skip(
             STAGE,
-            "no docker, containerd or podman of this machine is told of this registry as a mirror",
+            "no docker, containerd, Kubernetes, k3s, podman or BuildKit of this machine is told of this registry as a mirror and can \
+             be asked",
         );
     }
+}
+
+/// Every mirror of this machine that means the registry.
+async fn mirrors(visit: &mut Visit<'_, '_>, machine: &Machine, spoken: &Spoken) -> Vec<Mirror> {
+    let mut mirrors = docker(visit, machine, spoken).await;
+    let of_containerd = machine.containerd_mirrors(spoken);
+    let of_kubernetes = kubernetes(visit, machine, &of_containerd);
+    mirrors.extend(of_containerd);
+    mirrors.extend(of_kubernetes);
+    mirrors.extend(k3s(visit, machine, spoken));
+    mirrors.extend(machine.podman_mirrors(spoken));
+    mirrors.extend(machine.buildkit_mirrors(spoken));
+    mirrors
 }
 
 /// The mirrors of the docker that runs, which may have been started before its file was written.
@@ -86,48 +107,196 @@ async fn docker(visit: &mut Visit<'_, '_>, machine: &Machine, spoken: &Spoken) -
     mirrors
 }
 
-async fn prove(visit: &mut Visit<'_, '_>, session: &Session, machine: &Machine, mirror: &Mirror) {
-    let name = if mirror.upstream == "docker.io" { AT_DOCKER_HUB } else { ELSEWHERE };
-    let mut last = None;
-    for repository in homes(mirror, name) {
-        let image = image(repository, visit.options.seed);
-        match push(session, &image).await {
-            Ok(()) => {}
-            Err(why) => {
+/// containerd's mirrors once more, for the kubelet: its pulls go by what the containerd that runs was told at its start.
+fn kubernetes(visit: &mut Visit<'_, '_>, machine: &Machine, mirrors: &[Mirror]) -> Vec<Mirror> {
+    if mirrors.is_empty() {
+        return Vec::new();
+    }
+    if !machine.has(Engine::Kubernetes.program()) {
+        // Without the setting, nothing on this machine speaks of Kubernetes.
+        if machine.writes_config_path() {
+            visit.skip(
+                STAGE,
+                "Kubernetes' own way to containerd's mirrors isn't tried: crictl isn't installed",
+            );
+        }
+        return Vec::new();
+    }
+    let Some(endpoint) = machine.runtime_endpoint() else { return Vec::new() };
+    let of_kubernetes =
+        |mirror: &Mirror| Mirror { engine: Engine::Kubernetes, daemon: endpoint.clone(), ..mirror.clone() };
+    mirrors.iter().map(of_kubernetes).collect()
+}
+
+/// The mirrors of k3s and RKE2 that were read at their start.
+fn k3s(visit: &mut Visit<'_, '_>, machine: &Machine, spoken: &Spoken) -> Vec<Mirror> {
+    let registries = machine.k3s_mirrors(spoken);
+    for why in registries.unproven {
+        visit.skip(STAGE, why);
+    }
+    for mirror in registries.unread {
+        let name = mirror.teller();
+        let told = Told::failure(
+            Hop::Client,
+            format!(
+                "{} has the mirror {} of {}, and the {name} that runs doesn't have it",
+                mirror.told_by, mirror.written, mirror.upstream
+            ),
+            format!(
+                "{name} makes containerd's files from it at its start alone: until then its pulls go past the mirror without a word"
+            ),
+            format!("sudo systemctl restart {}", machine.k3s_service(mirror.engine)),
+        );
+        visit.find(STAGE, Row::MirrorBypassed, told);
+    }
+    registries.mirrors
+}
+
+impl Trial<'_> {
+    async fn prove(&mut self, visit: &mut Visit<'_, '_>, puller: &Puller, mirror: &Mirror, seed: u64) {
+        let name = if mirror.upstream == "docker.io" { AT_DOCKER_HUB } else { ELSEWHERE };
+        let mut last = None;
+        for repository in homes(mirror, name) {
+            let image = image::image(repository, seed);
+            if let Err(why) = image::push(self.session, &image).await {
                 last = Some(why);
                 continue;
             }
+            let closed =
+                if mirror.is_exact { is_closed(self.session, mirror, name, &image).await } else { None };
+            if closed.is_none() {
+                self.pull(visit, puller, mirror, name, &image).await;
+                image::take_away(visit, self.session, &image).await;
+                return;
+            }
+            image::take_away(visit, self.session, &image).await;
+            last = closed;
         }
-        let closed = if mirror.is_exact { is_closed(session, mirror, name, &image).await } else { None };
-        if closed.is_none() {
-            pull(visit, machine, mirror, name, &image).await;
-            take_away(visit, session, &image).await;
-            return;
-        }
-        take_away(visit, session, &image).await;
-        last = closed;
+        let why = last.unwrap_or_default();
+        let told = Told::failure(
+            Hop::Registry,
+            format!(
+                "{} says {} for {}, and there the registry has no such image: {why}",
+                mirror.told_by, mirror.written, mirror.upstream
+            ),
+            format!(
+                "{} asks the mirror, is told so, and goes on to {} without a word: the registry has no upstream of that name at \
+                 this path, or this user may not push below it",
+                mirror.teller(),
+                mirror.upstream
+            ),
+            format!(
+                "upstreams: [{{name: {}}}] in the registry's configuration; larder client {} {} prints what belongs here",
+                mirror.upstream,
+                mirror.engine.client(),
+                self.registry
+            ),
+        );
+        visit.find(STAGE, Row::MirrorBypassed, told);
     }
-    let why = last.unwrap_or_default();
-    let told = Told::failure(
-        Hop::Registry,
-        format!(
-            "{} says {} for {}, and there the registry has no such image: {why}",
-            mirror.told_by, mirror.written, mirror.upstream
-        ),
-        format!(
-            "{} asks the mirror, is told so, and goes on to {} without a word: the registry has no upstream of that name at this \
-             path, or this user may not push below it",
-            mirror.engine.as_str(),
+
+    async fn pull(
+        &mut self,
+        visit: &mut Visit<'_, '_>,
+        puller: &Puller,
+        mirror: &Mirror,
+        name: &str,
+        image: &Image,
+    ) {
+        let reference = format!("{}/{name}:{}", mirror.upstream, image.tag);
+        let teller = mirror.teller();
+        let registry = visit.target.authority();
+        let said = match puller.pull(&reference, image).await {
+            Ok(()) => {
+                if mirror.engine == Engine::Containerd {
+                    self.by_ctr.push(mirror.told_by.clone());
+                }
+                return visit.good(
+                    STAGE,
+                    format!(
+                        "{teller} pulled {reference} through {registry}, which alone has it: the mirror of {} works",
+                        mirror.upstream
+                    ),
+                );
+            }
+            Err(said) => said,
+        };
+        let shown = engine::shortened(&said);
+        let outcome = match engine::asked(&said, &registry, mirror) {
+            None => return visit.skip(STAGE, format!("{teller} can't pull, whatever its mirror: {shown}")),
+            Some(Asked::Other(asked)) => format!("it asked {asked}: {shown}"),
+            Some(Asked::Mirror) => format!("it got nothing there: {shown}"),
+        };
+        let seen = format!(
+            "bypassed: {teller} is told of {} as a mirror of {} ({}), and for {reference}, which {registry} alone has, {outcome}",
+            mirror.written, mirror.upstream, mirror.told_by
+        );
+        let (cause, fix) = self.unread(puller, mirror).unwrap_or_else(|| self.unreached(mirror));
+        visit.find(STAGE, Row::MirrorBypassed, Told::failure(Hop::Client, seen, cause, fix));
+    }
+
+    /// Cause and fix, when the containerd that runs doesn't look for mirrors where they are written.
+    fn unread(&self, puller: &Puller, mirror: &Mirror) -> Option<(String, String)> {
+        let dir = self.machine.hosts_dir();
+        let looks = match (mirror.engine, puller.config_path()) {
+            (Engine::Kubernetes, Some("")) => "looks for mirrors in no directory".to_owned(),
+            (Engine::Kubernetes, Some(path)) if !std::env::split_paths(path).any(|each| each == dir) => {
+                format!("looks for mirrors in {path}")
+            }
+            (Engine::Kubernetes, None) if self.by_ctr.contains(&mirror.told_by) => {
+                "doesn't look for mirrors there, though ctr gets the image by the same file".to_owned()
+            }
+            _ => return None,
+        };
+        let cause = format!(
+            "the containerd that runs {looks}: it reads config_path at its start alone, and without it Kubernetes' pulls go past the \
+             mirror without a word"
+        );
+        let restart = "sudo systemctl restart containerd";
+        let fix = if self.machine.writes_config_path() {
+            restart.to_owned()
+        } else {
+            format!(
+                "larder client containerd {} prints the config_path that belongs into containerd's file; then {restart}",
+                self.registry
+            )
+        };
+        Some((cause, fix))
+    }
+
+    /// Cause and fix, when a mirror that is known gives nothing.
+    fn unreached(&self, mirror: &Mirror) -> (String, String) {
+        let cause = format!(
+            "{} can't get an image from the mirror (its scheme, port, path, authority or a login that it doesn't have there), and \
+             then goes on to {} without a word",
+            mirror.teller(),
             mirror.upstream
-        ),
-        format!(
-            "upstreams: [{{name: {}}}] in the registry's configuration; larder client {} {} prints what belongs here",
-            mirror.upstream,
-            mirror.engine.as_str(),
-            visit.target.authority()
-        ),
-    );
-    visit.find(STAGE, Row::MirrorBypassed, told);
+        );
+        let upstream = match mirror.upstream.as_str() {
+            "docker.io" if mirror.door == "/v2/" => "--root docker.io".to_owned(),
+            other => format!("--upstream {other}"),
+        };
+        let then = match mirror.engine {
+            Engine::Docker => "; then sudo systemctl restart docker".to_owned(),
+            Engine::Containerd | Engine::Kubernetes | Engine::Podman => String::new(),
+            Engine::K3s | Engine::Rke2 => {
+                format!("; then sudo systemctl restart {}", self.machine.k3s_service(mirror.engine))
+            }
+            Engine::BuildKit => {
+                "; then restart buildkitd, which reads its file at its start alone".to_owned()
+            }
+            Engine::Buildx => format!(
+                "; then docker buildx rm {0} and docker buildx create --name {0} --buildkitd-config FILE: a builder keeps what it was \
+                 made with",
+                mirror.daemon
+            ),
+        };
+        let client = mirror.engine.client();
+        (
+            cause,
+            format!("larder client {client} {} {upstream} prints what belongs there{then}", self.registry),
+        )
+    }
 }
 
 /// Where the registry may keep what the mirror is asked for.
@@ -146,83 +315,6 @@ fn homes(mirror: &Mirror, name: &str) -> Vec<RepoName> {
     homes.iter().filter_map(|home| home.parse().ok()).collect()
 }
 
-/// An image of one file, which every engine takes.
-fn image(repository: RepoName, seed: u64) -> Image {
-    let layer = Blob::new(archive(&format!("larder doctor {seed:016x}\n")));
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    let config = Blob::new(
-        json!({
-            "architecture": architecture, "os": "linux", "config": {}, "created": "1970-01-01T00:00:00Z",
-            "rootfs": { "type": "layers", "diff_ids": [layer.digest.to_string()] },
-            "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "larder doctor" }],
-        })
-        .to_string(),
-    );
-    let descriptor = |media_type: &str, blob: &Blob| json!({ "mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.bytes.len() });
-    let manifest = Blob::new(
-        json!({
-            "schemaVersion": 2, "mediaType": DOCKER_MANIFEST,
-            "config": descriptor("application/vnd.docker.container.image.v1+json", &config),
-            "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar", &layer)],
-        })
-        .to_string(),
-    );
-    let tag = format!("larder-doctor-{:08x}", seed >> 32);
-    Image { canary: Canary { repository, seed, layer, config }, manifest, tag }
-}
-
-/// A tar archive (POSIX ustar) of one file.
-fn archive(content: &str) -> Vec<u8> {
-    const BLOCK: usize = 512;
-    let mut header = Vec::with_capacity(BLOCK);
-    let field = |header: &mut Vec<u8>, text: &str, width: usize| {
-        header.extend(text.bytes().chain(std::iter::repeat(0)).take(width));
-    };
-    field(&mut header, "larder-canary", 100);
-    for number in ["0000644", "0000000", "0000000"] {
-        field(&mut header, number, 8);
-    }
-    field(&mut header, &format!("{:011o}", content.len()), 12);
-    field(&mut header, "00000000000", 12);
-    // The sum is made with blanks in its own place.
-    header.extend([b' '; 8]);
-    field(&mut header, "0", 1);
-    field(&mut header, "", 100);
-    field(&mut header, "ustar", 6);
-    field(&mut header, "00", 2);
-    field(&mut header, "", BLOCK - 265);
-    let sum: u32 = header.iter().copied().map(u32::from).sum();
-    header.splice(148..156, format!("{sum:06o}\0 ").into_bytes());
-    header.extend(content.bytes());
-    let rest = (BLOCK - content.len() % BLOCK) % BLOCK;
-    header.resize(header.len() + rest + 2 * BLOCK, 0);
-    header
-}
-
-async fn push(session: &Session, image: &Image) -> Result<(), String> {
-    let canary = &image.canary;
-    for blob in [&canary.layer, &canary.config] {
-        let answer = upload::put(session, canary, blob).await.map_err(|trouble| trouble.to_string())?;
-        if answer.status != StatusCode::CREATED {
-            return Err(format!("a push to {} is answered with {}", canary.repository, hop::words(&answer)));
-        }
-    }
-    let path = format!("/v2/{}/manifests/{}", canary.repository, image.tag);
-    let ask = Ask::new(http::Method::PUT, path)
-        .header(http::header::CONTENT_TYPE, DOCKER_MANIFEST)
-        .payload(Payload::whole(image.manifest.bytes.clone()));
-    let answer = session.ask(&canary.repository, PUSH, ask).await.map_err(|trouble| trouble.to_string())?;
-    if answer.status == StatusCode::CREATED {
-        Ok(())
-    } else {
-        Err(format!("a push to {} is answered with {}", canary.repository, hop::words(&answer)))
-    }
-}
-
 /// What the registry says where the mirror is asked, if that isn't the canary.
 async fn is_closed(session: &Session, mirror: &Mirror, name: &str, image: &Image) -> Option<String> {
     let namespace = if mirror.says_upstream { format!("?ns={}", mirror.upstream) } else { String::new() };
@@ -231,72 +323,6 @@ async fn is_closed(session: &Session, mirror: &Mirror, name: &str, image: &Image
         Ok(answer) if answer.status == StatusCode::OK && answer.body == image.manifest.bytes => None,
         Ok(answer) => Some(format!("GET {path} answers {}", hop::words(&answer))),
         Err(trouble) => Some(format!("GET {path}: {trouble}")),
-    }
-}
-
-async fn pull(visit: &mut Visit<'_, '_>, machine: &Machine, mirror: &Mirror, name: &str, image: &Image) {
-    let Some(program) = machine.find(mirror.engine.program()) else { return };
-    let reference = format!("{}/{name}:{}", mirror.upstream, image.tag);
-    let engine = mirror.engine.as_str();
-    let registry = visit.target.authority();
-    match engine::pull(mirror.engine, &program, &machine.hosts_dir(), &reference).await {
-        Ok(()) => visit.good(
-            STAGE,
-            format!(
-                "{engine} pulled {reference} through {registry}, which alone has it: the mirror of {} works",
-                mirror.upstream
-            ),
-        ),
-        Err(said) => {
-            let Some(asked) = engine::host_asked(&said, &registry, &mirror.upstream) else {
-                let why = engine::shortened(&said);
-                return visit.skip(STAGE, format!("{engine} can't pull, whatever its mirror: {why}"));
-            };
-            let restart = match mirror.engine {
-                Engine::Docker => "; then sudo systemctl restart docker",
-                Engine::Containerd | Engine::Podman => "",
-            };
-            let upstream = match mirror.upstream.as_str() {
-                "docker.io" if mirror.door == "/v2/" => "--root docker.io".to_owned(),
-                other => format!("--upstream {other}"),
-            };
-            let told = Told::failure(
-                Hop::Client,
-                format!(
-                    "bypassed: {engine} is told of {} as a mirror of {} ({}), and for {reference}, which {registry} alone has, it asked \
-                     {asked}: {}",
-                    mirror.written,
-                    mirror.upstream,
-                    mirror.told_by,
-                    engine::shortened(&said)
-                ),
-                format!(
-                    "{engine} can't get an image from the mirror (its scheme, port, path, authority or a login that it doesn't have \
-                     there), and then goes on to {} without a word",
-                    mirror.upstream
-                ),
-                format!("larder client {engine} {registry} {upstream} prints what belongs there{restart}"),
-            );
-            visit.find(STAGE, Row::MirrorBypassed, told);
-        }
-    }
-}
-
-async fn take_away(visit: &mut Visit<'_, '_>, session: &Session, image: &Image) {
-    let right = "pull,push,delete";
-    let canary = &image.canary;
-    let path = format!("/v2/{}/manifests/{}", canary.repository, image.manifest.digest);
-    let asked = session.ask(&canary.repository, right, Ask::new(http::Method::DELETE, path)).await;
-    let is_gone =
-        asked.is_ok_and(|answer| matches!(answer.status, StatusCode::ACCEPTED | StatusCode::NOT_FOUND));
-    if !is_gone {
-        visit.skip(STAGE, format!("the canary stays in {}:{}", canary.repository, image.tag));
-        return;
-    }
-    for blob in [&canary.layer, &canary.config] {
-        // What nothing refers to is collected anyway; this is only sooner.
-        let path = format!("/v2/{}/blobs/{}", canary.repository, blob.digest);
-        let _ = session.ask(&canary.repository, right, Ask::new(http::Method::DELETE, path)).await;
     }
 }
 

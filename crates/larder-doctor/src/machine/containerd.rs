@@ -71,6 +71,18 @@ pub(super) fn examine(machine: &Machine, spoken: &Spoken) -> Vec<Trouble> {
     troubles
 }
 
+/// Where Kubernetes' pulls look for `hosts.toml` files, by containerd's own file.
+pub(super) fn config_path(machine: &Machine) -> Option<String> {
+    let document = toml(&machine.etc("containerd/config.toml")).ok()??;
+    let path = registry(&document)?.1.get("config_path")?.as_str()?;
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
+/// The settings of the registry, and the plugin that they belong to.
+fn registry(document: &DocumentMut) -> Option<(&'static str, &Item)> {
+    PLUGINS.iter().find_map(|plugin| Some((*plugin, document.get("plugins")?.get(plugin)?.get("registry")?)))
+}
+
 fn config(machine: &Machine) -> Vec<Trouble> {
     let file = machine.etc("containerd/config.toml");
     let document = match toml(&file) {
@@ -78,9 +90,7 @@ fn config(machine: &Machine) -> Vec<Trouble> {
         Ok(None) => return Vec::new(),
         Err(trouble) => return vec![trouble],
     };
-    let registry = PLUGINS
-        .iter()
-        .find_map(|plugin| Some((*plugin, document.get("plugins")?.get(plugin)?.get("registry")?)));
+    let registry = registry(&document);
     let path = registry.and_then(|(_, registry)| registry.get("config_path")?.as_str()).unwrap_or_default();
     let mirrors = registry.and_then(|(_, registry)| registry.get("mirrors")?.as_table_like());
     if !path.is_empty() && mirrors.is_some_and(|mirrors| !mirrors.is_empty()) {

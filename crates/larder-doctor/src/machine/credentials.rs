@@ -18,7 +18,7 @@ const HELPER_LIMIT: Duration = Duration::from_secs(5);
 
 /// docker's settings, then podman's logins.
 fn files(machine: &Machine) -> Vec<PathBuf> {
-    let docker = machine.docker_config.clone().or_else(|| machine.home(".docker"));
+    let docker = machine.docker_dir();
     let mut files: Vec<PathBuf> = docker.map(|dir| dir.join("config.json")).into_iter().collect();
     files.extend(machine.home(".config/containers/auth.json"));
     files

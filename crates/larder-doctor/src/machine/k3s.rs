@@ -1,16 +1,48 @@
 //! k3s and RKE2: `registries.yaml`, out of which they make containerd's files at their start.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::{Machine, Spoken, Trouble, containerd, mirror_url, text, unreadable, yaml};
 use crate::check::Told;
 use crate::finding::{Hop, Row};
 
-const FILES: [&str; 2] = ["rancher/k3s/registries.yaml", "rancher/rke2/registries.yaml"];
+/// The two that are made alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distribution {
+    K3s,
+    Rke2,
+}
+
+pub(super) const DISTRIBUTIONS: [Distribution; 2] = [Distribution::K3s, Distribution::Rke2];
+
+impl Distribution {
+    fn name(self) -> &'static str {
+        match self {
+            Distribution::K3s => "k3s",
+            Distribution::Rke2 => "rke2",
+        }
+    }
+
+    pub(super) fn file(self, machine: &Machine) -> PathBuf {
+        machine.etc("rancher").join(self.name()).join("registries.yaml")
+    }
+
+    /// Where its data is, by its configuration file.
+    pub(super) fn data(self, machine: &Machine) -> PathBuf {
+        let file = machine.etc("rancher").join(self.name()).join("config.yaml");
+        let tree = text(&file).ok().flatten().and_then(|text| yaml::read(&text).ok()).unwrap_or_default();
+        match tree.get("data-dir").and_then(Value::as_str) {
+            Some(dir) => machine.root.join(dir.trim_start_matches('/')),
+            None => machine.root.join("var/lib/rancher").join(self.name()),
+        }
+    }
+}
 
 pub(super) fn examine(machine: &Machine, spoken: &Spoken) -> Vec<Trouble> {
     let mut troubles = Vec::new();
-    for file in FILES.map(|file| machine.etc(file)) {
+    for file in DISTRIBUTIONS.map(|distribution| distribution.file(machine)) {
         let content = match text(&file) {
             Ok(Some(content)) => content,
             Ok(None) => continue,

@@ -1,5 +1,8 @@
 //! Which engines of this machine are told of the registry as a mirror, and in what form.
 
+mod buildkit;
+mod kubernetes;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -12,13 +15,22 @@ use super::{Machine, Spoken, containerd, json, podman};
 pub(crate) enum Engine {
     Docker,
     Containerd,
+    /// containerd as the kubelet asks it, whose running configuration counts.
+    Kubernetes,
+    K3s,
+    Rke2,
     Podman,
+    BuildKit,
+    /// A builder of docker buildx: a BuildKit in a container.
+    Buildx,
 }
 
 /// A mirror as an engine is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mirror {
     pub(crate) engine: Engine,
+    /// Which one of its kind is asked, where there may be several: an address, or a builder's name.
+    pub(crate) daemon: String,
     /// Whose mirror it is, as it stands in front of images' names.
     pub(crate) upstream: String,
     /// The file or the program that says so.
@@ -37,20 +49,55 @@ impl Engine {
     /// The program that pulls.
     pub(crate) fn program(self) -> &'static str {
         match self {
-            Engine::Docker => "docker",
+            Engine::Docker | Engine::Buildx => "docker",
             Engine::Containerd => "ctr",
+            Engine::Kubernetes | Engine::Rke2 => "crictl",
+            Engine::K3s => "k3s",
             Engine::Podman => "podman",
+            Engine::BuildKit => "buildctl",
         }
     }
 
-    /// As people call it, and `larder client`.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// As `larder client` calls it, who prints its files.
+    pub(crate) fn client(self) -> &'static str {
         match self {
             Engine::Docker => "docker",
-            Engine::Containerd => "containerd",
+            Engine::Containerd | Engine::Kubernetes => "containerd",
+            Engine::K3s | Engine::Rke2 => "k3s",
             Engine::Podman => "podman",
+            Engine::BuildKit | Engine::Buildx => "buildkit",
         }
     }
+}
+
+impl Mirror {
+    /// Host and port as they are written.
+    pub(crate) fn authority(&self) -> &str {
+        let rest = self.written.split_once("://").map_or(self.written.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default()
+    }
+
+    /// Whose it is, as people call it.
+    pub(crate) fn teller(&self) -> String {
+        match self.engine {
+            Engine::Docker => "docker".to_owned(),
+            Engine::Containerd => "containerd".to_owned(),
+            Engine::Kubernetes => "Kubernetes".to_owned(),
+            Engine::K3s => "k3s".to_owned(),
+            Engine::Rke2 => "RKE2".to_owned(),
+            Engine::Podman => "podman".to_owned(),
+            Engine::BuildKit => "BuildKit".to_owned(),
+            Engine::Buildx => format!("docker buildx's builder {}", self.daemon),
+        }
+    }
+}
+
+/// Those that a mirror for all registries may be proven with, the likeliest first.
+const UPSTREAMS: [&str; 4] = ["docker.io", "ghcr.io", "quay.io", "registry.k8s.io"];
+
+/// An upstream that a mirror for all others than the named ones is asked for.
+fn any_but(named: &[&str]) -> Option<&'static str> {
+    UPSTREAMS.into_iter().find(|upstream| !named.contains(upstream))
 }
 
 /// What stands behind the host of a URL, without slashes at either end.
@@ -62,6 +109,11 @@ fn path_of(url: &str) -> &str {
 /// A door before `/v2/`, where docker and containerd put a path.
 fn before(path: &str) -> String {
     if path.is_empty() { "/v2/".to_owned() } else { format!("/{path}/v2/") }
+}
+
+/// A door behind `/v2/`, where podman and BuildKit put a path.
+fn behind(path: &str) -> String {
+    if path.is_empty() { "/v2/".to_owned() } else { format!("/v2/{path}/") }
 }
 
 /// The registry itself (`true`), or at least its host.
@@ -83,6 +135,7 @@ impl Machine {
         let mirror = |url: &str| {
             Some(Mirror {
                 engine: Engine::Docker,
+                daemon: String::new(),
                 upstream: "docker.io".to_owned(),
                 told_by: "docker info".to_owned(),
                 written: url.to_owned(),
@@ -103,12 +156,15 @@ impl Machine {
         Some((file, url.to_owned()))
     }
 
-    /// Those of `hosts.toml` files. One for all registries is looked at as Docker Hub's.
+    /// Those of `hosts.toml` files. One for all registries is looked at as that of one without a file of its own.
     pub(crate) fn containerd_mirrors(&self, spoken: &Spoken) -> Vec<Mirror> {
         let mut mirrors = Vec::new();
-        for (name, file) in containerd::hosts_files(self) {
-            let upstream = if name == "_default" { "docker.io" } else { &name };
-            let Ok(Some(document)) = super::toml(&file) else { continue };
+        let files = containerd::hosts_files(self);
+        let named: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, file) in &files {
+            let upstream = if name == "_default" { any_but(&named) } else { Some(name.as_str()) };
+            let Some(upstream) = upstream else { continue };
+            let Ok(Some(document)) = super::toml(file) else { continue };
             // The registry's own file: containerd writes a port so where a colon can't stand.
             if spoken.is_meant(upstream) || spoken.is_meant(upstream.replace('_', ":").trim_end_matches(':'))
             {
@@ -120,9 +176,15 @@ impl Machine {
                 let path = path_of(&url);
                 mirrors.push(Mirror {
                     engine: Engine::Containerd,
+                    daemon: String::new(),
                     upstream: upstream.to_owned(),
                     told_by: file.display().to_string(),
-                    door: if overrides { format!("/{path}/") } else { before(path) },
+                    // Where /v2 stands at the end already, containerd adds none.
+                    door: if overrides || path == "v2" || path.ends_with("/v2") {
+                        format!("/{path}/")
+                    } else {
+                        before(path)
+                    },
                     written: url,
                     says_upstream: true,
                     is_exact,
@@ -158,10 +220,11 @@ fn podman_mirrors_of(file: &Path, spoken: &Spoken) -> Vec<Mirror> {
             let path = path_of(location);
             mirrors.push(Mirror {
                 engine: Engine::Podman,
+                daemon: String::new(),
                 upstream: upstream.to_owned(),
                 told_by: file.display().to_string(),
                 written: location.to_owned(),
-                door: if path.is_empty() { "/v2/".to_owned() } else { format!("/v2/{path}/") },
+                door: behind(path),
                 says_upstream: false,
                 is_exact,
             });
@@ -171,70 +234,4 @@ fn podman_mirrors_of(file: &Path, spoken: &Spoken) -> Vec<Mirror> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-    use crate::net::{Endpoint, Scheme};
-
-    fn spoken() -> Spoken {
-        Spoken {
-            authority: "reg.lan:5000".to_owned(),
-            endpoint: Endpoint { scheme: Scheme::Https, host: "reg.lan".to_owned(), port: 5000 },
-            vouching: Vec::new(),
-            by_system: false,
-        }
-    }
-
-    fn doors(mirrors: &[Mirror]) -> Vec<(&str, &str, bool, bool)> {
-        let each = |mirror: &'_ Mirror| (mirror.says_upstream, mirror.is_exact);
-        mirrors
-            .iter()
-            .map(|mirror| (mirror.upstream.as_str(), mirror.door.as_str(), each(mirror).0, each(mirror).1))
-            .collect()
-    }
-
-    #[test]
-    fn dockers_mirrors_are_those_at_the_registry_or_at_its_host() {
-        let told = r#"["https://reg.lan:5000/docker.io/","http://reg.lan:5001/","https://mirror.example/"]"#;
-        let mirrors = Machine::docker_mirrors(&spoken(), told);
-        assert_eq!(
-            doors(&mirrors),
-            [("docker.io", "/docker.io/v2/", false, true), ("docker.io", "/v2/", false, false)]
-        );
-        assert_eq!(Machine::docker_mirrors(&spoken(), "null"), []);
-    }
-
-    #[test]
-    fn files_of_containerd_and_podman_say_whose_mirror_it_is_and_at_which_path() {
-        let root = tempfile::tempdir().unwrap();
-        let machine =
-            Machine { root: root.path().to_owned(), home: None, programs: Vec::new(), docker_config: None };
-        let write = |path: &str, text: &str| {
-            let path = machine.etc(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
-        };
-        write("containerd/certs.d/_default/hosts.toml", "[host.\"https://reg.lan:5000\"]\n");
-        write(
-            "containerd/certs.d/ghcr.io/hosts.toml",
-            "[host.\"https://reg.lan:5000/v2/ghcr.io\"]\noverride_path = true\n[host.\"https://other.lan\"]\n",
-        );
-        for own in ["reg.lan:5000", "reg.lan_5000_"] {
-            write(&format!("containerd/certs.d/{own}/hosts.toml"), "[host.\"https://reg.lan:5000\"]\n");
-        }
-        assert_eq!(
-            doors(&machine.containerd_mirrors(&spoken())),
-            [("docker.io", "/v2/", true, true), ("ghcr.io", "/v2/ghcr.io/", true, true)]
-        );
-        write(
-            "containers/registries.conf.d/50-larder.conf",
-            "[[registry]]\nprefix = \"quay.io\"\nlocation = \"quay.io\"\n[[registry.mirror]]\nlocation = \"reg.lan:5000/quay.io\"\n\
-             [[registry]]\nlocation = \"reg.lan:5000\"\n",
-        );
-        assert_eq!(doors(&machine.podman_mirrors(&spoken())), [("quay.io", "/v2/quay.io/", false, true)]);
-        write("docker/daemon.json", r#"{"registry-mirrors": ["https://reg.lan:5000/docker.io"]}"#);
-        let (_, url) = machine.written_docker_mirror(&spoken()).unwrap();
-        assert_eq!(url, "https://reg.lan:5000/docker.io");
-    }
-}
+mod tests;

@@ -18,8 +18,8 @@ impl Lab {
         let machine = Machine {
             home: Some(path.join("home/alice")),
             programs: vec![path.join("bin")],
-            docker_config: None,
             root: path,
+            ..Machine::default()
         };
         Lab { machine, _dir: dir }
     }
@@ -297,4 +297,24 @@ fn registries_conf_and_buildkitd_toml_in_forms_that_are_not_taken() {
         Row::MirrorScheme,
         "no http = true",
     );
+}
+
+#[test]
+fn what_a_builder_of_docker_buildx_was_made_with_is_looked_at_as_a_file() {
+    let of = |config: &str| {
+        let files = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config);
+        let text =
+            format!("{{\"Name\":\"team\",\"Nodes\":[{{\"Files\":{{\"buildkitd.toml\":\"{files}\"}}}}]}}");
+        Lab::new().with("home/alice/.docker/buildx/instances/team", &text)
+    };
+    let mirror = "[registry.\"docker.io\"]\nmirrors = [\"reg.lan:5000\"]\n";
+    assert!(of(mirror).found(&tls()).is_empty());
+    of(mirror).one(&spoken(Scheme::Http), Row::InsecureMissing, "docker buildx rm team");
+    of("[registry.\"docker.io\"]\nmirrors = [\"https://reg.lan:5000\"]\n").one(
+        &tls(),
+        Row::MirrorUrl,
+        "reg.lan:5000; what",
+    );
+    of("[registry").one(&tls(), Row::FileUnreadable, "instances/team");
+    Lab::new().with("home/alice/.docker/buildx/instances/team", "{").one(&tls(), Row::FileUnreadable, "mend");
 }
