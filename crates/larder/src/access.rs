@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Access, explained_action},
-    config::{self, Auth, Config, Environment, Source},
+    config::{self, Auth, Config, Environment},
 };
 use larder_auth::{CERTIFICATE_PREFIX, Group, Mode, Policy, Users};
 use larder_oci::{Actor, RepoName, Resource};
@@ -40,8 +40,8 @@ pub(crate) fn run(
     may_use_system_directory: bool,
     output: &mut impl Write,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let Access::Explain { user, action, repository, config } = command;
-    let source = Source::choose(config.as_deref(), None, environment, may_use_system_directory)?;
+    let Access::Explain { user, action, repository, registry } = command;
+    let source = registry.source(environment, may_use_system_directory)?;
     let config = config::load(&source, environment)?.config;
     let action = explained_action(action)?;
     let repository: RepoName = repository.parse()?;

@@ -47,18 +47,14 @@ impl Asked {
         if let Some(server) = server {
             return self.there(server, path);
         }
-        let is_named = self.registry.config.is_some() || self.registry.data.is_some();
+        let is_named = self.registry.is_named();
         let here = Place::of(&self.registry, environment, may_use_system_directory)
             .and_then(|place| Ok((place.ask("GET", path)?, place)));
         match here {
             Ok((Some(answer), _)) => Ok(answer),
-            Ok((None, place)) if is_named => {
-                Err(format!("no Larder runs on {}", place.root.display()).into())
-            }
+            Ok((None, place)) if is_named => Err(place.nobody().into()),
             Ok((None, place)) => self.there(LOCAL, path).map_err(|error| {
-                let root = place.root.display();
-                format!("no Larder runs on {root}, and at {error}; see --help for how to say which is meant")
-                    .into()
+                format!("{}, or the registry's address (see --help); and at {error}", place.nobody()).into()
             }),
             Err(error) if is_named => Err(error),
             // The data directory is another user's, or in a container.

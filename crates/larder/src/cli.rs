@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::certificates::TlsWords;
+use crate::config::{Environment, NoDataDirectory, Source};
 
 /// A container registry and pull-through cache.
 #[derive(Debug, Parser, PartialEq, Eq)]
@@ -314,6 +315,22 @@ pub(crate) struct ThisRegistry {
     pub(crate) data: Option<PathBuf>,
 }
 
+impl ThisRegistry {
+    /// Whether the command line says which, so that no other is meant.
+    pub(crate) fn is_named(&self) -> bool {
+        self.config.is_some() || self.data.is_some()
+    }
+
+    /// What a start with the same words would read.
+    pub(crate) fn source(
+        &self,
+        environment: &Environment,
+        may_use_system_directory: bool,
+    ) -> Result<Source, NoDataDirectory> {
+        Source::choose(self.config.as_deref(), self.data.as_deref(), environment, may_use_system_directory)
+    }
+}
+
 /// `larder user`
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum User {
@@ -366,19 +383,19 @@ pub(crate) enum Key {
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
         #[command(flatten)]
-        place: KeyPlace,
+        place: ThisRegistry,
     },
     /// List the keys: what they are good for, until when, and when they were last used.
     List {
         #[command(flatten)]
-        place: KeyPlace,
+        place: ThisRegistry,
     },
     /// Make a key count no more, nor any token that was given for it.
     Revoke {
         /// The key's name, or its id.
         key: String,
         #[command(flatten)]
-        place: KeyPlace,
+        place: ThisRegistry,
     },
     /// Print a key that can do less than the one on standard input. No server is asked, and nobody can undo it.
     Narrow {
@@ -397,17 +414,6 @@ pub(crate) enum Key {
     },
 }
 
-/// Which registry's keys are meant.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KeyPlace {
-    /// The config.yml of the registry; else the one that a start would use.
-    #[arg(long, value_name = "CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-    /// The data directory of a registry without a config file.
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    pub(crate) data: Option<PathBuf>,
-}
-
 /// `larder access`
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Access {
@@ -420,9 +426,8 @@ pub(crate) enum Access {
         action: String,
         /// The repository's name, such as team/app.
         repository: String,
-        /// The config.yml that is meant; else the one that a start would use.
-        #[arg(long, value_name = "CONFIG")]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        registry: ThisRegistry,
     },
 }
 
@@ -439,12 +444,11 @@ pub(crate) fn explained_action(word: &str) -> Result<Action, String> {
 /// Which file holds the users.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsersFile {
-    /// The htpasswd file; else the one in the data directory of a start without a config file.
-    #[arg(long, value_name = "PATH")]
+    /// The htpasswd file; else the one of the registry that --config, --data, or else a start would mean.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "data"])]
     pub(crate) file: Option<PathBuf>,
-    /// The data directory whose users are meant.
-    #[arg(long, value_name = "DIR", conflicts_with = "file")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: ThisRegistry,
 }
 
 /// Where a password comes from: never from an argument, which every user of the machine can read.

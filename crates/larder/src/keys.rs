@@ -5,8 +5,8 @@
 
 use crate::{
     access::users_files,
-    cli::{Key, KeyPlace},
-    config::{self, Auth, Config, ConfigErrors, Environment, NoDataDirectory, Source},
+    cli::{Key, ThisRegistry},
+    config::{self, Auth, Config, ConfigErrors, Environment, NoDataDirectory},
     edited_file::{NotBegun, begin_edit, directory_of},
 };
 use larder_auth::{
@@ -93,9 +93,8 @@ pub(crate) fn run(
     may_use_system_directory: bool,
     output: &mut impl Write,
 ) -> Result<(), KeyError> {
-    let configured = |place: &KeyPlace| -> Result<Config, KeyError> {
-        let (config, data) = (place.config.as_deref(), place.data.as_deref());
-        let source = Source::choose(config, data, environment, may_use_system_directory)?;
+    let configured = |place: &ThisRegistry| -> Result<Config, KeyError> {
+        let source = place.source(environment, may_use_system_directory)?;
         Ok(config::load(&source, environment)?.config)
     };
     let said = match command {

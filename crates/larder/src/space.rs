@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use larder_oci::AdminAccess;
 use serde_json::Value;
 
 use crate::cli::{GarbageCollect, ThisRegistry};
-use crate::config::{self, Config, Environment, Source};
+use crate::config::{self, Config, Environment};
 use crate::progress::Progress;
 use crate::{data_place, output, serve};
 
@@ -48,17 +48,7 @@ impl Place {
         environment: &Environment,
         may_use_system_directory: bool,
     ) -> Result<Place, Box<dyn Error>> {
-        let ThisRegistry { config, data } = registry;
-        Place::find(config.as_deref(), data.as_deref(), environment, may_use_system_directory)
-    }
-
-    pub(crate) fn find(
-        config: Option<&Path>,
-        data: Option<&Path>,
-        environment: &Environment,
-        may_use_system_directory: bool,
-    ) -> Result<Place, Box<dyn Error>> {
-        let source = Source::choose(config, data, environment, may_use_system_directory)?;
+        let source = registry.source(environment, may_use_system_directory)?;
         let config = config::load(&source, environment)?.config;
         let root = std::path::absolute(&config.storage.root_directory)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -81,11 +71,16 @@ impl Place {
     }
 
     pub(crate) fn must_run(&self, answer: Option<Value>) -> Result<Value, Box<dyn Error>> {
-        answer.ok_or_else(|| {
-            let root = self.root.display();
-            format!("no Larder runs on {root}, and it takes one: start it, or name its config with --config")
-                .into()
-        })
+        answer.ok_or_else(|| self.nobody().into())
+    }
+
+    /// That none runs here, and what to do.
+    pub(crate) fn nobody(&self) -> String {
+        let root = self.root.display();
+        format!(
+            "no Larder runs on {root}: start it with larder serve, or name with --config the config.yml that it was \
+             started with, or with --data its data directory"
+        )
     }
 
     /// The registry itself, where no other process has it. Nothing is made where none has ever been: what is meant may
@@ -236,7 +231,8 @@ pub(crate) fn garbage_collect(
     environment: &Environment,
     may_use_system_directory: bool,
 ) -> Outcome {
-    let place = Place::find(options.config.as_deref(), None, environment, may_use_system_directory)?;
+    let registry = ThisRegistry { config: options.config.clone(), data: None };
+    let place = Place::of(&registry, environment, may_use_system_directory)?;
     let untagged = options.delete_untagged;
     let target = |dry_run| format!("/api/v1/gc?everything=true&delete_untagged={untagged}&dry_run={dry_run}");
     let running = place.ask("POST", &target(true))?;

@@ -42,8 +42,7 @@ pub(crate) fn run(
     may_use_system_directory: bool,
     out: &mut dyn Write,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let ThisRegistry { config, data } = &arguments.registry;
-    let place = Place::find(config.as_deref(), data.as_deref(), environment, may_use_system_directory)?;
+    let place = Place::of(&arguments.registry, environment, may_use_system_directory)?;
     let mut opened = None;
     let everything = [UsageOf::Everything];
     let of = if arguments.of.is_empty() { &everything[..] } else { &arguments.of };

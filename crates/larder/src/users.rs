@@ -5,7 +5,7 @@
 
 use crate::{
     cli::{PasswordSource, User, UsersFile},
-    config::{Environment, NoDataDirectory, built_in_users_file, data_directory},
+    config::{self, Auth, ConfigErrors, Environment, NoDataDirectory, Source, built_in_users_file},
     edited_file::{NotBegun, begin_edit},
 };
 use htpasswd::{Htpasswd, Verdict};
@@ -35,6 +35,15 @@ pub(crate) enum UserError {
     /// Neither a file nor a data directory is known.
     #[error(transparent)]
     NoDataDirectory(#[from] NoDataDirectory),
+    /// A configuration that a start would refuse as well.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A configuration that knows no users.
+    #[error("{path} names no users file; say which one with --file, or write auth: {{htpasswd: …}} there", path = path.display())]
+    NoUsers {
+        /// The configuration.
+        path: PathBuf,
+    },
     /// The name can't be a user's.
     #[error("{name:?} can't be a user's name: {problem}")]
     Name {
@@ -118,13 +127,15 @@ fn users_path(
     environment: &Environment,
     may_use_system_directory: bool,
 ) -> Result<PathBuf, UserError> {
-    match &users.file {
-        Some(file) => Ok(file.clone()),
-        None => Ok(built_in_users_file(&data_directory(
-            users.data.as_deref(),
-            environment,
-            may_use_system_directory,
-        )?)),
+    if let Some(file) = &users.file {
+        return Ok(file.clone());
+    }
+    match users.registry.source(environment, may_use_system_directory)? {
+        Source::BuiltIn(data) => Ok(built_in_users_file(&data)),
+        Source::File(path) => match config::load(&Source::File(path.clone()), environment)?.config.auth {
+            Auth::Htpasswd { path: users, .. } | Auth::BuiltIn { users_file: users, .. } => Ok(users),
+            Auth::None | Auth::Token(_) => Err(UserError::NoUsers { path }),
+        },
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::ThisRegistry;
 
 const BOB: &str = "$2y$04$VMVseOXacx7aBW7FmNcUSeoEQczfRUS/8nxWLBLrlPccMmOjKy1My";
 
@@ -40,7 +41,7 @@ impl Home {
             user: user.into(),
             action: action.into(),
             repository: repository.into(),
-            config: Some(self.path("config.yml")),
+            registry: ThisRegistry { config: Some(self.path("config.yml")), data: None },
         };
         let mut output = Vec::new();
         let code = run(&command, &Environment::default(), false, &mut output).unwrap();

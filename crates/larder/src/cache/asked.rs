@@ -32,7 +32,7 @@ impl Asked {
         may_use_system_directory: bool,
     ) -> Result<Asked, Box<dyn Error>> {
         if asked.server.is_none() {
-            let is_named = asked.registry.config.is_some() || asked.registry.data.is_some();
+            let is_named = asked.registry.is_named();
             let here = Place::of(&asked.registry, environment, may_use_system_directory);
             let here = here.and_then(|place| Ok((place.ask("GET", "/healthz")?.is_some(), place)));
             match here {
@@ -62,7 +62,7 @@ impl Asked {
                 let answer = place.ask(method, target)?;
                 answer.ok_or_else(|| format!("the Larder on {} has stopped", place.root.display()).into())
             }
-            Asked::Nobody(place) => Err(format!("no Larder runs on {}", place.root.display()).into()),
+            Asked::Nobody(place) => Err(format!("{}, or ask another with --server", place.nobody()).into()),
             Asked::There { url, client, login, runtime } => {
                 let mut request = client.request(method.parse()?, format!("{url}{target}"));
                 if let Some((user, password)) = login {

@@ -57,7 +57,7 @@ fn forms_of_the_registry_image() {
 
 #[test]
 fn lines_and_what_they_mean() {
-    let users = |file: &str| UsersFile { file: Some(file.into()), data: None };
+    let users = |file: &str| UsersFile { file: Some(file.into()), ..UsersFile::default() };
     let serve = |config: Option<&str>, data: Option<&str>| {
         let (config, data) = (config.map(PathBuf::from), data.map(PathBuf::from));
         Command::Serve(Serve { config, data, ..Serve::default() })
@@ -139,7 +139,12 @@ fn lines_and_what_they_mean() {
         ),
         (
             "larder user list --data /d",
-            Command::User(User::List { users: UsersFile { file: None, data: Some("/d".into()) } }),
+            Command::User(User::List {
+                users: UsersFile {
+                    file: None,
+                    registry: ThisRegistry { config: None, data: Some("/d".into()) },
+                },
+            }),
         ),
         (
             "larder key create ci --scope team/**:pull,push --scope base:pull --user ada --expires 90d --config c",
@@ -148,7 +153,7 @@ fn lines_and_what_they_mean() {
                 scope: vec!["team/**:pull,push".parse().unwrap(), "base:pull".parse().unwrap()],
                 user: Some("ada".to_owned()),
                 expires: Some(Duration::from_secs(90 * 24 * 3600)),
-                place: KeyPlace { config: Some("c".into()), data: None },
+                place: ThisRegistry { config: Some("c".into()), data: None },
             }),
         ),
         (
@@ -172,6 +177,9 @@ fn lines_that_are_refused() {
         ("larder user add ada secret", ErrorKind::UnknownArgument),
         ("larder user add ada --password-stdin --password-file p", ErrorKind::ArgumentConflict),
         ("larder user list --file f --data d", ErrorKind::ArgumentConflict),
+        ("larder user list --file f --config c", ErrorKind::ArgumentConflict),
+        ("larder problems registry.lan --config c", ErrorKind::ArgumentConflict),
+        ("larder status --server registry.lan --data d", ErrorKind::ArgumentConflict),
         ("larder user add", ErrorKind::MissingRequiredArgument),
         ("larder key create ci", ErrorKind::MissingRequiredArgument),
         ("larder key create ci --scope team/**", ErrorKind::ValueValidation),
@@ -181,6 +189,46 @@ fn lines_that_are_refused() {
         ("larder frobnicate", ErrorKind::InvalidSubcommand),
     ] {
         assert_eq!(parse(line).map_err(|error| error.kind()), Err(expected), "{line}");
+    }
+}
+
+#[test]
+fn whoever_started_with_a_configuration_names_the_same_to_every_command_about_it() {
+    for line in [
+        "status",
+        "problems",
+        "problems --clients",
+        "cache status",
+        "cache warm a",
+        "warm a",
+        "gc",
+        "undo",
+        "undo --to 10m",
+        "history a:1",
+        "du",
+        "maintenance on",
+        "maintenance off",
+        "maintenance status",
+        "retention plan",
+        "retention run",
+        "verify",
+        "backup d",
+        "import a",
+        "export a d",
+        "doctor --server",
+        "key list",
+        "key revoke a",
+        "key create a --scope b:pull",
+        "user list",
+        "user add a",
+        "user remove a",
+        "user verify a",
+        "access explain a pull b",
+    ] {
+        for way in ["--config c", "--data d"] {
+            let line = format!("larder {line} {way}");
+            parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
     }
 }
 

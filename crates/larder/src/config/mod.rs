@@ -39,7 +39,7 @@ mod value;
 mod yaml;
 
 pub(crate) use environment::{
-    Environment, NoDataDirectory, Source, built_in_users_file, data_directory, may_use_system_directory,
+    Environment, NoDataDirectory, Source, built_in_users_file, may_use_system_directory,
 };
 pub(crate) use platform::Wanted;
 pub(crate) use report::{ConfigError, ConfigErrors, Mistake};
@@ -146,7 +146,7 @@ impl Config {
 
     /// The configuration of a start without a file: everything in one directory, everybody may pull, users of Larder's
     /// own file may push. The environment is laid over it, save the variable that names the root directory: whoever
-    /// chose the data directory has weighed it already (see [`data_directory`]).
+    /// chose the data directory has weighed it already (see [`environment::data_directory`]).
     ///
     /// # Errors
     /// All mistakes in the environment together.

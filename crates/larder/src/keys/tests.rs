@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Source;
 use larder_auth::{AuthMode, Gate, Identity, Mode, Origin, Passwords, SigningKey};
 use std::{net::Ipv4Addr, num::NonZeroUsize, os::unix::fs::PermissionsExt};
 
@@ -21,8 +22,8 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    fn place(&self) -> KeyPlace {
-        KeyPlace { config: None, data: Some(self.directory.path().to_owned()) }
+    fn place(&self) -> ThisRegistry {
+        ThisRegistry { config: None, data: Some(self.directory.path().to_owned()) }
     }
 
     fn run(&self, command: &Key) -> Result<String, KeyError> {

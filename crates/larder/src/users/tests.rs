@@ -1,6 +1,7 @@
 use std::fs::File;
 
 use super::*;
+use crate::cli::ThisRegistry;
 use std::{
     ffi::OsString,
     process::{Command, Stdio},
@@ -27,7 +28,7 @@ fn run_on(
     password_file.write_all(given.as_bytes()).unwrap();
     let source =
         PasswordSource { password_file: Some(password_file.path().to_owned()), password_stdin: false };
-    let command = user(UsersFile { file: Some(path.to_owned()), data: None }, source);
+    let command = user(UsersFile { file: Some(path.to_owned()), ..UsersFile::default() }, source);
     let mut output = Vec::new();
     let code = run(&command, &Environment::default(), false, &mut output)?;
     Ok((String::from_utf8(output).unwrap(), format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS)))
@@ -266,8 +267,8 @@ fn edits_at_the_same_time_are_all_kept() {
 fn the_default_file_lies_in_the_data_directory() {
     let environment: Environment = [("HOME".into(), "/home/ada".into())].into_iter().collect();
     for (users, may_use_system_directory, expected) in [
-        (UsersFile { file: Some("f".into()), data: None }, true, "f"),
-        (UsersFile { file: None, data: Some("/d".into()) }, true, "/d/larder/users.htpasswd"),
+        (UsersFile { file: Some("f".into()), ..UsersFile::default() }, true, "f"),
+        (of(None, Some("/d")), true, "/d/larder/users.htpasswd"),
         (UsersFile::default(), true, "/var/lib/registry/larder/users.htpasswd"),
         (UsersFile::default(), false, "/home/ada/.local/share/larder/larder/users.htpasswd"),
     ] {
@@ -276,4 +277,29 @@ fn the_default_file_lies_in_the_data_directory() {
             PathBuf::from(expected)
         );
     }
+}
+
+fn of(config: Option<&Path>, data: Option<&str>) -> UsersFile {
+    let registry = ThisRegistry { config: config.map(Into::into), data: data.map(Into::into) };
+    UsersFile { file: None, registry }
+}
+
+#[test]
+fn a_configuration_says_which_file_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config.yml");
+    let set = |auth: &str| write(&config, &format!("version: 0.1\nstorage: filesystem\n{auth}"));
+    set("auth: {htpasswd: {realm: r, path: /etc/larder/users}}\n");
+    let variable = ("REGISTRY_CONFIGURATION_PATH".into(), config.clone().into());
+    let environment: Environment = [variable].into_iter().collect();
+    for (users, environment) in
+        [(of(Some(&config), None), &Environment::default()), (UsersFile::default(), &environment)]
+    {
+        assert_eq!(users_path(&users, environment, true).unwrap(), PathBuf::from("/etc/larder/users"));
+    }
+    // Users in a file that nobody reads are worse than an error.
+    set("");
+    let refusal =
+        users_path(&of(Some(&config), None), &Environment::default(), true).unwrap_err().to_string();
+    assert!(refusal.contains("config.yml names no users file; say which one with --file"), "{refusal}");
 }
