@@ -5,6 +5,7 @@ mod faults;
 mod servers;
 mod mirrors;
 mod files;
+mod traefik;
 mod builders;
 
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     if is_meant("faults") {
         faults::cases(&mut report, &ring, &authority);
     }
+    if is_meant("traefik") {
+        traefik::cases(&mut report, &ring, &authority);
+    }
     if is_meant("server") {
         servers::cases(&mut report, &ring, &authority);
     }
@@ -67,7 +71,8 @@ struct Finding {
 fn examine(ring: &Ring, host: &str, more: &[&str], with_login: bool) -> Result<Found> {
     let home = ring.make_dir("doctor-home")?;
     let run = Run::new(dist::release()?)
-        .args(["doctor", host, "--write", "--json", "--slow", SLOW])
+        .args(["doctor", host, "--write", "--json"])
+        .args(if more.contains(&"--slow") { [].as_slice() } else { &["--slow", SLOW] })
         .args(more)
         .env("HOME", &home)
         .env("DOCKER_CONFIG", home.join("docker"));
@@ -178,6 +183,7 @@ enum Proxy {
     Caddy,
     Haproxy,
     Apache,
+    Traefik,
 }
 
 impl Proxy {
@@ -208,9 +214,15 @@ impl Proxy {
                     "ServerRoot {home}\nServerName localhost\nPidFile {home}/pid\nErrorLog {home}/error.log\n{modules}{front}\n"
                 )
             }
-            Proxy::Caddy | Proxy::Haproxy => front.to_owned(),
+            Proxy::Caddy | Proxy::Haproxy | Proxy::Traefik => front.to_owned(),
         };
-        let config = ring.write(&format!("{title}.conf"), config)?;
+        if self == Proxy::Traefik {
+            return Ok(Front {
+                host: host.to_owned(),
+                _daemon: crate::traefik::start(ring, title, &config)?,
+            });
+        }
+        let file = ring.write(&format!("{title}.conf"), &config)?;
         let run = match self {
             Proxy::Nginx => Run::new("nginx")
                 .arg("-p")
@@ -218,10 +230,14 @@ impl Proxy {
                 .arg("-e")
                 .arg(home.join("error.log"))
                 .arg("-c")
-                .arg(config),
-            Proxy::Caddy => Run::new("caddy").args(["run", "--adapter", "caddyfile", "--config"]).arg(config),
-            Proxy::Haproxy => Run::new("haproxy").arg("-db").arg("-f").arg(config),
-            Proxy::Apache => Run::new("apache2").args(["-DFOREGROUND", "-f"]).arg(config),
+                .arg(file),
+            Proxy::Caddy => Run::new("caddy").args(["run", "--adapter", "caddyfile", "--config"]).arg(file),
+            Proxy::Haproxy => Run::new("haproxy").arg("-db").arg("-f").arg(file),
+            Proxy::Apache => Run::new("apache2").args(["-DFOREGROUND", "-f"]).arg(file),
+            Proxy::Traefik => {
+                let daemon = crate::traefik::start(ring, title, &config)?;
+                return Ok(Front { host: host.to_owned(), _daemon: daemon });
+            }
         };
         let run = run.env("HOME", &home).env("XDG_DATA_HOME", &home).env("XDG_CONFIG_HOME", &home);
         let mut daemon = run.daemon(ring, &format!("proxy-{title}"))?;

@@ -17,6 +17,7 @@ mod tls;
 
 mod dist;
 mod tools;
+mod traefik;
 
 mod bench;
 mod cache;

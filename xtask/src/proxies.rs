@@ -1,4 +1,4 @@
-//! `cargo xtask proxies`: nginx, caddy and haproxy in front of the registry, plain and ending TLS, none of them
+//! `cargo xtask proxies`: nginx, caddy, haproxy and traefik in front of the registry, plain and ending TLS, none of them
 //! telling the registry that it does. A large layer goes through both ways whole.
 
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ enum Proxy {
     Nginx,
     Caddy,
     Haproxy,
+    Traefik,
 }
 
 /// A proxy in front of a registry, as the clients see it.
@@ -42,9 +43,8 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     let layout = ring.make_dir("layout")?;
     image.write_layout(&layout, "large")?;
 
-    for (proxy, tls) in
-        [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy].into_iter().flat_map(|p| [(p, false), (p, true)])
-    {
+    let proxies = [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy, Proxy::Traefik];
+    for (proxy, tls) in proxies.into_iter().flat_map(|p| [(p, false), (p, true)]) {
         let title = format!("{proxy:?}-{}", if tls { "https" } else { "http" }).to_lowercase();
         report.about(&title);
         // A registry for each, or the second client would find every layer there already.
@@ -95,6 +95,10 @@ fn start<'a>(
             let config = ring.write(&format!("{title}.cfg"), haproxy(&host, authority, backend))?;
             Run::new("haproxy").arg("-db").arg("-f").arg(config)
         }
+        Proxy::Traefik => {
+            let daemon = crate::traefik::start(ring, title, &traefik(&host, authority, backend))?;
+            return Ok(Front { host, authority, home, daemon });
+        }
     };
     let run = run.env("HOME", &home).env("XDG_DATA_HOME", &home).env("XDG_CONFIG_HOME", &home);
     let mut daemon = run.daemon(ring, &format!("proxy-{title}"))?;
@@ -138,6 +142,24 @@ fn haproxy(host: &str, authority: Option<&Authority>, backend: &str) -> String {
     format!(
         "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\nfrontend front\n  \
          bind {host}{ssl}\n  default_backend back\nbackend back\n  server registry {backend}\n"
+    )
+}
+
+fn traefik(host: &str, authority: Option<&Authority>, backend: &str) -> String {
+    let (tls, store) = match authority {
+        None => ("", String::new()),
+        Some(authority) => {
+            let (certificate, key) = (authority.certificate.display(), authority.key.display());
+            let store = "tls:\n  stores:\n    default:\n      defaultCertificate:";
+            ("      tls: {}\n", format!("{store}\n        certFile: {certificate}\n        keyFile: {key}\n"))
+        }
+    };
+    format!(
+        "#   entryPoints:\n#     front:\n#       address: {host}\n#   providers:\n#     file:\n#       \
+         filename: /etc/traefik/dynamic/registry.yml\nhttp:\n  routers:\n    registry:\n      rule: PathPrefix(`/`)\n      \
+         service: registry\n      middlewares: [silent]\n{tls}  middlewares:\n    silent:\n      headers:\n        \
+         customRequestHeaders: {{X-Forwarded-Proto: \"\", X-Forwarded-Host: \"\"}}\n  services:\n    registry:\n      \
+         loadBalancer:\n        servers:\n          - url: http://{backend}\n{store}"
     )
 }
 

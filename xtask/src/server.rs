@@ -167,6 +167,6 @@ pub(crate) fn add_user(data: &Path) -> Result {
 }
 
 /// A line of an htpasswd file, as the program of that name makes it (with a cheap cost: clients log in often).
-fn bcrypt_line() -> Result<String> {
+pub(crate) fn bcrypt_line() -> Result<String> {
     Run::new("htpasswd").args(["-n", "-B", "-C", "5", "-b", USER, PASSWORD]).ok()
 }

@@ -1,6 +1,7 @@
 //! Who speaks: an answer is the registry's own, or that of something in front of it.
 
-use http::header::{CONTENT_TYPE, LOCATION, SERVER, VIA};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, LOCATION, SERVER, VIA, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 
 use crate::finding::Hop;
 use crate::net::Answer;
@@ -79,11 +80,24 @@ pub(crate) fn front(answer: &Answer) -> Option<Front> {
     if !server.is_empty() {
         return Some(Front::Other(server.to_owned()));
     }
+    // What Traefik's basicAuth calls its realm unless it is told another.
+    if answer.header(WWW_AUTHENTICATE).is_some_and(|challenge| challenge.contains(r#"realm="traefik""#)) {
+        return Some(Front::Traefik);
+    }
     // HAProxy's own pages have no Server header, and this shape.
     if text.starts_with("<html><body><h1>") {
         return Some(Front::Haproxy);
     }
     says(&text)
+}
+
+/// Whether it is what programs written in Go answer where they have no route, from one that doesn't name itself.
+pub(crate) fn is_nameless_404(answer: &Answer) -> bool {
+    answer.status == StatusCode::NOT_FOUND
+        && !answer.headers.contains_key(SERVER)
+        && !answer.headers.contains_key(VIA)
+        && answer.header(X_CONTENT_TYPE_OPTIONS) == Some("nosniff")
+        && answer.text() == "404 page not found\n"
 }
 
 /// Whose answer it is.
@@ -109,8 +123,9 @@ pub(crate) fn words(answer: &Answer) -> String {
     let text = answer.text();
     let text = title(&text).unwrap_or_else(|| text.trim().to_owned());
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(120).collect();
-    // Titles of proxies' own pages only repeat the status.
-    if line.is_empty() || line.starts_with(status.as_str()) {
+    // Titles of proxies' own pages only repeat the status, and so do Traefik's whole answers.
+    let is_reason = status.canonical_reason() == Some(&line) || line == "Request Entity Too Large";
+    if line.is_empty() || line.starts_with(status.as_str()) || is_reason {
         status.to_string()
     } else {
         format!("{status}: {line}")

@@ -31,7 +31,7 @@ pub(super) fn proxies(report: &mut Report, ring: &Ring, authority: &Authority) -
     let puller = Engine::start(ring, "dockerd-puller", &[])?;
     let built =
         report.step("docker", "builds an image with a layer of 500 MB", || large_image(ring, &pusher));
-    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy, Proxy::Apache] {
+    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy, Proxy::Apache, Proxy::Traefik] {
         let title = format!("printed-{proxy:?}").to_lowercase();
         report.about(&title);
         behind(report, ring, authority, proxy, &title, |host| match &built {
@@ -66,10 +66,13 @@ fn behind(
             Proxy::Caddy => "caddy",
             Proxy::Haproxy => "haproxy",
             Proxy::Apache => "apache",
+            Proxy::Traefik => "traefik",
         };
         let (certificate, key) = match proxy {
             Proxy::Haproxy => (&authority.pair, &authority.key),
-            Proxy::Nginx | Proxy::Caddy | Proxy::Apache => (&authority.certificate, &authority.key),
+            Proxy::Nginx | Proxy::Caddy | Proxy::Apache | Proxy::Traefik => {
+                (&authority.certificate, &authority.key)
+            }
         };
         let printed = larder()?
             .args(["proxy", name, "127.0.0.1", "--registry", &server.host, "--listen", &host])
@@ -81,7 +84,7 @@ fn behind(
         // Caddy's own administration and redirects would take ports of the machine.
         let printed = match proxy {
             Proxy::Caddy => format!("{{\n    admin off\n    auto_https disable_redirects\n}}\n{printed}"),
-            Proxy::Nginx | Proxy::Haproxy | Proxy::Apache => printed,
+            Proxy::Nginx | Proxy::Haproxy | Proxy::Apache | Proxy::Traefik => printed,
         };
         Ok((proxy.start(ring, title, &host, &printed)?, server))
     });

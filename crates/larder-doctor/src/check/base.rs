@@ -1,14 +1,16 @@
 //! `/v2/`: what answers there, and how it asks for a login.
 
+mod nameless;
+
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::header::{DATE, LOCATION, SERVER, WWW_AUTHENTICATE};
 
 use crate::check::{Challenge, Told, Visit};
-use crate::finding::{Finding, Hop, Row, Severity, Stage};
-use crate::hop::{self, API_VERSION};
-use crate::net::{Answer, Ask, Client, Endpoint, Trouble};
+use crate::finding::{Hop, Row, Severity, Stage};
+use crate::hop::{self, API_VERSION, Front};
+use crate::net::{Answer, Ask, Client, Endpoint, Scheme, Trouble};
 
 const STAGE: Stage = Stage::Base;
 
@@ -20,6 +22,8 @@ const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) struct Base {
     /// How it asks for a login; `None` when it answers without.
     pub(crate) challenge: Option<Challenge>,
+    /// Whether it is a proxy that asks, and not the registry.
+    pub(crate) is_foreign: bool,
     /// The answer to a request without a login.
     pub(crate) answer: Answer,
 }
@@ -32,23 +36,31 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, client: &Client) -> Option<
             return None;
         }
     };
-    visit.front = hop::front(&answer);
+    visit.front = match hop::front(&answer).or_else(|| visit.front.take()) {
+        Some(front) => Some(front),
+        None => nameless::front(client, &answer).await,
+    };
     clock(visit, &answer);
     if let Some((row, told)) = not_a_registry(visit, client, &answer).await {
         visit.find(STAGE, row, told);
         return None;
     }
-    api_version(visit, &answer);
+    // A proxy that asks for the login itself lacks more than a header, and that is said below.
+    let is_foreign =
+        challenges(&answer).iter().any(|challenge| is_foreign(visit.front.as_ref(), &answer, challenge));
+    if !is_foreign {
+        api_version(visit, &answer);
+    }
     let front = visit.front.as_ref().map_or(String::new(), |front| format!(", behind {}", front.name()));
     match answer.status {
         StatusCode::UNAUTHORIZED => {
             let challenge = challenge(visit, client, &answer)?;
             visit.good(STAGE, format!("/v2/ asks for a login ({}){front}", challenge.scheme()));
-            Some(Base { challenge: Some(challenge), answer })
+            Some(Base { challenge: Some(challenge), is_foreign, answer })
         }
         _ => {
             visit.good(STAGE, format!("/v2/ answers as a registry does, without a login{front}"));
-            Some(Base { challenge: None, answer })
+            Some(Base { challenge: None, is_foreign, answer })
         }
     }
 }
@@ -118,7 +130,7 @@ async fn not_a_registry(visit: &Visit<'_, '_>, client: &Client, answer: &Answer)
     }
     match answer.status {
         StatusCode::OK | StatusCode::UNAUTHORIZED => None,
-        StatusCode::NOT_FOUND => Some((Row::NoRouteForV2, no_route(client, who, seen).await)),
+        StatusCode::NOT_FOUND => Some((Row::NoRouteForV2, no_route(visit, client, who, seen).await)),
         StatusCode::TOO_MANY_REQUESTS => Some((
             Row::TooManyRequests,
             Told::failure(
@@ -138,7 +150,7 @@ async fn not_a_registry(visit: &Visit<'_, '_>, client: &Client, answer: &Answer)
             ),
         )),
         status if status.is_server_error() && asks_in_its_place(answer) => {
-            Some((Row::ChallengeForeign, foreign(who, seen)))
+            Some((Row::ChallengeForeign, foreign(visit.front.as_ref(), who, seen)))
         }
         _ if is_page => Some((Row::Html, web_page(who, seen))),
         _ => Some((
@@ -167,16 +179,26 @@ fn asks_in_its_place(answer: &Answer) -> bool {
     answer.headers.contains_key(WWW_AUTHENTICATE) && !hop::is_registrys(answer)
 }
 
-fn foreign(who: Hop, seen: String) -> Told {
-    Told::failure(
-        who,
-        seen,
-        "the proxy asks for the password in the registry's place, and can't check it (nginx with bcrypt hashes: crypt_r() failed)",
-        "let the registry check passwords (auth.htpasswd), and take auth_basic out of the proxy",
-    )
+/// What it means that a proxy asks for the password.
+pub(crate) fn foreign(front: Option<&Front>, who: Hop, seen: String) -> Told {
+    match front {
+        Some(Front::Traefik) => Told::failure(
+            who,
+            seen,
+            "a middleware of Traefik (basicAuth) asks for the password in the registry's place. A client has one login for both: the \
+             registry knows nobody, and one that asks for a login itself can't be used",
+            "let the registry check passwords (auth.htpasswd), and take the middleware basicAuth off this router and its entry point",
+        ),
+        _ => Told::failure(
+            who,
+            seen,
+            "the proxy asks for the password in the registry's place, and can't check it (nginx with bcrypt hashes: crypt_r() failed)",
+            "let the registry check passwords (auth.htpasswd), and take auth_basic out of the proxy",
+        ),
+    }
 }
 
-async fn no_route(client: &Client, who: Hop, seen: String) -> Told {
+async fn no_route(visit: &Visit<'_, '_>, client: &Client, who: Hop, seen: String) -> Told {
     // Some other spelling may be routed.
     let slashless = client.ask(Ask::get("/v2")).await;
     if slashless.is_ok_and(|answer| hop::is_registrys(&answer) && answer.status != StatusCode::NOT_FOUND) {
@@ -187,12 +209,44 @@ async fn no_route(client: &Client, who: Hop, seen: String) -> Told {
             "make the rule a prefix: location /v2/ { … }, or path prefix /v2",
         );
     }
+    if visit.front == Some(Front::Traefik) {
+        return no_router(visit, client, who, seen);
+    }
     Told::failure(
         who,
         seen,
         "what answers has no route for /v2/ of this host, or it is no registry",
         "send the path /v2/ of this host to the registry, unchanged",
     )
+}
+
+/// Traefik's 404. It also comes over TLS where a router of the very name serves plain HTTP.
+fn no_router(visit: &Visit<'_, '_>, client: &Client, who: Hop, seen: String) -> Told {
+    let host = &visit.target.host;
+    let (over_tls, label) = match client.endpoint.scheme {
+        Scheme::Https => ("its router has no tls, ", " and traefik.http.routers.registry.tls=true"),
+        Scheme::Http => ("", ""),
+    };
+    Told::failure(
+        who,
+        seen,
+        format!(
+            "`404 page not found`: no router of Traefik is for this host and the path /v2/ on this entry point. Its rule has another name, \
+             {over_tls}its container doesn't run, is unhealthy or isn't enabled, or a file of it has a mistake"
+        ),
+        format!(
+            "give Traefik a router for it: larder proxy traefik {host}; by labels: \
+             traefik.http.routers.registry.rule=Host(`{host}`){label}. Traefik's log and dashboard say which routers it has"
+        ),
+    )
+}
+
+/// Whether the 401 is a proxy's own: a page, or what Traefik's basicAuth says. The registry answers in JSON.
+fn is_foreign(front: Option<&Front>, answer: &Answer, challenge: &Challenge) -> bool {
+    let is_traefiks = front == Some(&Front::Traefik)
+        && matches!(challenge, Challenge::Basic)
+        && answer.text() == "401 Unauthorized\n";
+    !hop::is_registrys(answer) && (hop::is_html(answer) || is_traefiks)
 }
 
 fn api_version(visit: &mut Visit<'_, '_>, answer: &Answer) {
@@ -209,22 +263,23 @@ fn api_version(visit: &mut Visit<'_, '_>, answer: &Answer) {
     visit.find(STAGE, Row::ApiVersionMissing, told);
 }
 
-fn challenge(visit: &mut Visit<'_, '_>, client: &Client, answer: &Answer) -> Option<Challenge> {
+fn challenges(answer: &Answer) -> Vec<Challenge> {
     let values = answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    let challenges: Vec<Challenge> = values.filter_map(Challenge::read).collect();
+    values.filter_map(Challenge::read).collect()
+}
+
+fn challenge(visit: &mut Visit<'_, '_>, client: &Client, answer: &Answer) -> Option<Challenge> {
+    let challenges = challenges(answer);
     // docker takes a Bearer before a Basic one.
     let best =
         challenges.iter().find(|one| matches!(one, Challenge::Bearer { .. })).or_else(|| challenges.first());
     match best {
-        Some(challenge) if hop::is_html(answer) && !hop::is_registrys(answer) => {
-            // The registry answers in JSON; a page with a challenge is the proxy's own.
+        Some(challenge) if is_foreign(visit.front.as_ref(), answer, challenge) => {
             let who = hop::hop(answer, visit.front.as_ref());
-            visit.journal.find(Finding {
-                severity: Severity::Warning,
-                stage: STAGE,
-                row: Row::ChallengeForeign,
-                ..foreign_finding(who, client)
-            });
+            let seen =
+                format!("the 401 of {}/v2/ is not the registry's: {}", client.endpoint, hop::words(answer));
+            let told = foreign(visit.front.as_ref(), who, seen);
+            visit.find(STAGE, Row::ChallengeForeign, Told { severity: Severity::Warning, ..told });
             Some(challenge.clone())
         }
         Some(challenge) => Some(challenge.clone()),
@@ -241,20 +296,6 @@ fn challenge(visit: &mut Visit<'_, '_>, client: &Client, answer: &Answer) -> Opt
             visit.find(STAGE, Row::ChallengeMissing, told);
             None
         }
-    }
-}
-
-fn foreign_finding(who: Hop, client: &Client) -> Finding {
-    let told =
-        foreign(who, format!("the 401 of {}/v2/ is a web page, and not the registry's", client.endpoint));
-    Finding {
-        row: Row::ChallengeForeign,
-        severity: told.severity,
-        stage: STAGE,
-        seen: told.seen,
-        cause: told.cause,
-        hop: told.hop,
-        fix: told.fix,
     }
 }
 

@@ -11,7 +11,7 @@ use larder_oci::RepoName;
 
 use crate::check::{Base, Challenge, Told, Visit, base};
 use crate::finding::{Hop, Row, Stage};
-use crate::hop;
+use crate::hop::{self, Front};
 use crate::net::{Answer, Ask, Client, Scheme, Trouble};
 use crate::secret::Login;
 
@@ -129,17 +129,18 @@ async fn basic(visit: &mut Visit<'_, '_>, client: &Client, base: &Base, login: &
             let alien = client.ask(Ask::get("/v2/").header(AUTHORIZATION, "Larder-Doctor arrives")).await;
             let tells_apart = answer.body != base.answer.body
                 || alien.is_ok_and(|alien| alien.body != base.answer.body || alien.status != answer.status);
-            let (row, told) = refused(visit, login, &answer, tells_apart);
+            let (row, told) = if base.is_foreign {
+                refused_behind(visit, login, &answer)
+            } else {
+                refused(visit, login, &answer, tells_apart)
+            };
             visit.find(STAGE, row, told);
             false
         }
         status if status.is_server_error() && !hop::is_registrys(&answer) => {
-            let told = Told::failure(
-                hop::hop(&answer, visit.front.as_ref()),
-                format!("GET /v2/ with a login answers {}", hop::words(&answer)),
-                "the proxy checks the password in the registry's place, and can't (nginx with bcrypt hashes: crypt_r() failed)",
-                "let the registry check passwords (auth.htpasswd), and take auth_basic out of the proxy",
-            );
+            let who = hop::hop(&answer, visit.front.as_ref());
+            let seen = format!("GET /v2/ with a login answers {}", hop::words(&answer));
+            let told = base::foreign(visit.front.as_ref(), who, seen);
             visit.find(STAGE, Row::ChallengeForeign, told);
             false
         }
@@ -169,8 +170,16 @@ fn refused(visit: &Visit<'_, '_>, login: &Login, answer: &Answer, tells_apart: b
                 visit.front_hop(),
                 format!("{seen}: the same words as without any login"),
                 "the proxy doesn't pass the Authorization header on; or the password is wrong and this registry says no more",
-                "pass it on (nginx: proxy_set_header Authorization $http_authorization;), then ask the registry itself: curl -u USER \
-                 http://REGISTRY:5000/v2/",
+                match visit.front {
+                    Some(Front::Traefik) => {
+                        "take the middleware that sets Authorization (headers.customRequestHeaders) or removes it (forwardAuth, basicAuth) \
+                         off this router, then ask the registry itself: curl -u USER http://REGISTRY:5000/v2/"
+                    }
+                    _ => {
+                        "pass it on (nginx: proxy_set_header Authorization $http_authorization;), then ask the registry itself: curl -u \
+                         USER http://REGISTRY:5000/v2/"
+                    }
+                },
             ),
         );
     }
@@ -186,6 +195,25 @@ fn refused(visit: &Visit<'_, '_>, login: &Login, answer: &Answer, tells_apart: b
         quoted(&login.user)
     );
     (Row::LoginRefused, Told::failure(Hop::Registry, seen, cause, fix))
+}
+
+/// A login that is refused where a proxy asked for it: by the proxy, or by the registry that it never reached.
+fn refused_behind(visit: &Visit<'_, '_>, login: &Login, answer: &Answer) -> (Row, Told) {
+    let seen =
+        format!("the login of {} ({}) is answered with {}", login.user, login.source, hop::words(answer));
+    let who = visit.front_hop();
+    if !hop::is_registrys(answer) {
+        return (Row::ChallengeForeign, base::foreign(visit.front.as_ref(), who, seen));
+    }
+    let cause = "the proxy asks for the login, takes it and doesn't pass it on (Traefik: basicAuth with removeHeader), or passes it on \
+                 to a registry that has other users: the registry behind it asks for one, too";
+    let fix = match visit.front {
+        Some(Front::Traefik) => {
+            "let the registry alone check passwords: take the middleware basicAuth off this router and its entry point"
+        }
+        _ => "let the registry alone check passwords, and let the proxy pass Authorization on",
+    };
+    (Row::AuthorizationDropped, Told::failure(who, seen, cause, fix))
 }
 
 /// A word as a shell takes it literally.

@@ -126,6 +126,10 @@ fn culprit(visit: &Visit<'_, '_>, sent: &Result<Answer, Trouble>) -> Hop {
     }
 }
 
+/// One limit is for both.
+const TRAEFIK: &str = "in Traefik's static configuration: entryPoints.websecure.transport.respondingTimeouts.readTimeout=0 (websecure: the \
+                       entry point's name; its own 60 s are for a whole request); then start Traefik again";
+
 /// What to write down for the whole time, and for silence.
 fn fixes(front: Option<&Front>) -> (&'static str, &'static str) {
     match front {
@@ -145,7 +149,8 @@ fn fixes(front: Option<&Front>) -> (&'static str, &'static str) {
             "RequestReadTimeout body=0, Timeout 900, ProxyTimeout 900",
             "RequestReadTimeout body=0, Timeout 900, ProxyTimeout 900",
         ),
-        // Traefik doesn't name itself in its answers; 60 s in all is its default.
+        Some(Front::Traefik) => (TRAEFIK, TRAEFIK),
+        // Not every Traefik shows itself; 60 s in all is its default.
         _ => (
             "raise the limit on reading a request: Traefik: --entryPoints.websecure.transport.respondingTimeouts.readTimeout=0; \
              nginx: client_body_timeout 15m; a load balancer: its idle timeout",

@@ -1,5 +1,7 @@
 //! TLS or not, and what the certificate is worth.
 
+mod built_in;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -183,6 +185,10 @@ async fn refused(
     leaf: &Certificate,
     error: &CertificateError,
 ) {
+    if let Some((row, told)) = built_in::of(visit, leaf) {
+        visit.find(STAGE, row, told);
+        return;
+    }
     let (row, told) = match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             dates(visit, client, leaf, Row::Expired).await
@@ -256,17 +262,7 @@ fn names(visit: &Visit<'_, '_>, leaf: &Certificate) -> (Row, Told) {
             ),
         );
     }
-    let default = ["traefik default cert", "synology", "localhost", "fake certificate"];
-    let subject = leaf.subject.to_ascii_lowercase();
-    let is_default = default
-        .iter()
-        .any(|word| subject.contains(word) || leaf.names.iter().any(|name| name.eq_ignore_ascii_case(word)));
-    let (cause, fix) = if is_default {
-        (
-            "the server shows its built-in certificate: no router or virtual host of it is for this name",
-            format!("add a rule for the host {host} to the proxy, and name the certificate there"),
-        )
-    } else if host.parse::<std::net::IpAddr>().is_ok() {
+    let (cause, fix) = if host.parse::<std::net::IpAddr>().is_ok() {
         (
             "the registry is reached by its address, and the certificate doesn't hold addresses or not this one",
             format!(

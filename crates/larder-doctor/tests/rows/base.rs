@@ -23,6 +23,18 @@ async fn whatever_answers_in_the_registrys_place_is_named() {
             "path /v2/",
         ),
         (
+            "Traefik without a route",
+            Fault::Base(
+                404,
+                &[("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")],
+                "404 page not found\n",
+            ),
+            Row::NoRouteForV2,
+            "proxy Traefik",
+            "no router of Traefik",
+            "larder proxy traefik 127.0.0.1",
+        ),
+        (
             "a web page",
             Fault::Base(
                 200,

@@ -40,9 +40,9 @@ async fn each_fault_of_a_certificate_is_told_from_the_others() {
             "Traefik's own",
             Leaf { names: vec!["x.traefik.default"], common_name: "TRAEFIK DEFAULT CERT", ..Leaf::default() },
             Row::WrongName,
-            "registry",
+            "proxy Traefik",
             "built-in certificate",
-            "rule for the host",
+            "tls.certificates",
         ),
         (
             "no names",

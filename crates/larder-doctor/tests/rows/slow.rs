@@ -18,6 +18,14 @@ async fn a_limit_on_the_whole_upload_is_told_with_its_second() {
 }
 
 #[tokio::test]
+async fn traefik_is_known_by_its_answer_to_another_host() {
+    let registry = Registry::start(Fault::Routed(Duration::from_secs(2))).await;
+    let visited = visit(&registry.host(), patient()).await;
+    visited.found("the cut", Row::CutWhileSending, "proxy Traefik", "Retrying in", "readTimeout=0");
+    assert!(visited.findings[0].seen.ends_with("after 2 s: 504 Gateway Timeout"), "{:?}", visited.findings);
+}
+
+#[tokio::test]
 async fn a_limit_on_silence_is_told_from_one_on_the_whole() {
     let registry = Registry::start(Fault::CutSilence(Duration::from_secs(2))).await;
     let visited = visit(&registry.host(), patient()).await;

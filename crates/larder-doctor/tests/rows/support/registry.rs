@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RANGE, SERVER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, RANGE, SERVER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     Buffered,
     /// A body ends after this time in all.
     Cut(Duration),
+    /// The same behind a Traefik: only this host has a route.
+    Routed(Duration),
     /// A body ends after this time of silence.
     CutSilence(Duration),
     /// Bodies above this size are refused, by an nginx.
@@ -178,6 +180,11 @@ impl Fake {
             Fault::Base(status, headers, body) => return Ok(foreign(*status, headers, body)),
             Fault::At(begin, status, headers, body) if line.starts_with(begin) => {
                 return Ok(foreign(*status, headers, body));
+            }
+            Fault::Routed(_) if request.headers()[HOST] != self.address.to_string() => {
+                let headers =
+                    [("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")];
+                return Ok(foreign(404, &headers, "404 page not found\n"));
             }
             _ => self.registry(request).await?,
         };
@@ -336,13 +343,16 @@ impl Fake {
         let mut taken = Vec::new();
         loop {
             let until = match self.fault {
-                Fault::Cut(limit) => begun + limit,
+                Fault::Cut(limit) | Fault::Routed(limit) => begun + limit,
                 Fault::CutSilence(limit) => Instant::now() + limit,
                 _ => far,
             };
             let frame = match tokio::time::timeout_at(until, body.frame()).await {
                 Err(_) if matches!(self.fault, Fault::CutSilence(_)) => {
                     return Ok(Err(foreign(408, &[("server", "nginx/1.22.1")], "")));
+                }
+                Err(_) if matches!(self.fault, Fault::Routed(_)) => {
+                    return Ok(Err(foreign(504, &[], "Gateway Timeout")));
                 }
                 Err(_) => return Err(cut()),
                 Ok(None) => return Ok(Ok(taken)),
