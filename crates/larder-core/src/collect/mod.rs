@@ -259,7 +259,7 @@ impl Registry {
     pub(crate) async fn collect_regularly(&self, stop: &CancellationToken) {
         let settings = self.inner.settings.collection.clone();
         if !settings.enabled {
-            return;
+            return self.forget_gone_regularly(stop).await;
         }
         let wait = LONGEST_WAIT.min(settings.grace / 4).max(SHORTEST_WAIT);
         let mut next_sweep = tokio::time::Instant::now() + FIRST_SWEEP;

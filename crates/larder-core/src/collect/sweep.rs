@@ -10,7 +10,7 @@ use larder_meta::Page;
 use larder_oci::{Algorithm, Digest, RepoName};
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::{Collected, Run};
+use crate::collect::{Collected, FIRST_SWEEP, Run, SWEEP_EVERY};
 use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
 
@@ -66,9 +66,36 @@ impl Registry {
         }
         Ok(collected)
     }
+
+    /// What is left of a sweep where the collector is off: when things were last pulled that are gone. A deletion is final
+    /// there at once, but a pull just before it is written down just after it.
+    pub(super) async fn forget_gone_regularly(&self, stop: &CancellationToken) {
+        let mut wait = FIRST_SWEEP;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = SWEEP_EVERY;
+            if let Err(error) = self.stoppable(stop, Inner::forget_gone).await {
+                tracing::warn!(%error, "when what is gone was last asked for could not be forgotten");
+            }
+        }
+    }
 }
 
 impl Inner {
+    fn forget_gone(&self, stop: &AtomicBool) -> Result<(), RegistryError> {
+        for name in self.look_at_everything_again(stop)?.unwrap_or_default() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let Some(_change) = self.begin_change() else { break };
+            self.forget_accesses_of_gone(&name, None);
+        }
+        Ok(())
+    }
+
     /// Every repository's name; `None` when it was stopped.
     fn look_at_everything_again(&self, stop: &AtomicBool) -> Result<Option<Vec<RepoName>>, RegistryError> {
         self.meta.doubt_everything();

@@ -1,9 +1,14 @@
 //! When something was last pulled is remembered as long as it is there, or may come back, and no longer.
 
-use larder_core::Run;
+use std::time::Duration;
+
+use larder_core::{Collection, Environment, Registry, Run, Settings};
 use larder_oci::{Actor, AdminAccess, Digest, Reference, Tag};
 
-use super::world::{World, access, image};
+use tokio_util::sync::CancellationToken;
+
+use super::fake::Fake;
+use super::world::{World, access, image, registry_settings};
 
 const TEAM: &str = "team/app";
 
@@ -77,4 +82,33 @@ async fn one_deletion_takes_its_own_memory_along_and_what_is_undone_keeps_it() {
     world.registry.delete_manifest(&access(TEAM), &Reference::Digest(one)).await.unwrap();
     world.registry.collect(&admin(), Run { now: true, sweep: false }).await.unwrap();
     assert_eq!(ages(), vec![two]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_collector_off_what_is_gone_is_forgotten_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let collection = Collection { enabled: false, ..registry_settings().collection };
+    let settings = Settings { collection, ..registry_settings() };
+    let registry = Registry::open(root.path(), settings, Environment::system()).unwrap();
+    let world = World { root, registry, fake: Fake::new(), image: image(1, 100) };
+    let [kept, gone] = [1, 2].map(|number| image(number, 100));
+    for (tag, image) in [("kept", &kept), ("gone", &gone)] {
+        world.push(TEAM, tag, image).await;
+        world.registry.manifest(&access(TEAM), &Reference::Digest(image.digest)).await.unwrap().unwrap();
+    }
+    world.registry.delete_manifest(&access(TEAM), &Reference::Digest(gone.digest)).await.unwrap();
+    // Written down, as it is twice a minute: after the deletion.
+    world.registry.plan_retention(&admin(), None).await.unwrap();
+    let pulls = || world.registry.meta().ages(&TEAM.parse().unwrap()).unwrap().pulls;
+    assert_eq!((pulls().len(), world.registry.meta().accesses_of_gone().unwrap()), (2, 1));
+    let stop = CancellationToken::new();
+    let maintaining = tokio::spawn({
+        let (registry, stop) = (world.registry.clone(), stop.clone());
+        async move { registry.maintain(stop).await }
+    });
+    tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+    world.until(|| world.registry.meta().accesses_of_gone().unwrap() == 0).await;
+    assert_eq!(pulls().into_keys().collect::<Vec<_>>(), [kept.digest]);
+    stop.cancel();
+    maintaining.await.unwrap();
 }

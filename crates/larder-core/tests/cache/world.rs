@@ -49,7 +49,7 @@ pub(crate) fn open_on(disk: Arc<Disk>) -> Registry {
     Registry::on(disk, registry_settings(), Environment::system()).unwrap()
 }
 
-fn registry_settings() -> Settings {
+pub(crate) fn registry_settings() -> Settings {
     let upload_purging = UploadPurging {
         enabled: false,
         age: Duration::from_secs(3600),
