@@ -45,7 +45,7 @@ pub use ages::{Ages, ManifestAge, TagAge};
 pub use changes::FilesState;
 pub use contents::RepositoryContents;
 pub use copies::{AccessTime, Copied};
-pub use counts::Counts;
+pub use counts::{Counts, KnownContent};
 pub use error::MetaError;
 pub use index::{IndexSnapshot, RepositoryUsage};
 pub use inspect::{BrokenImage, Fault, Inspected, Inspector, Lack, Names};

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod adopt;
 #[cfg(test)]
+mod counted;
+#[cfg(test)]
 mod evict;
 #[cfg(test)]
 mod fake;

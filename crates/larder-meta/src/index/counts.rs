@@ -1,10 +1,14 @@
 //! How much there is.
 
-use larder_oci::Digest;
+use std::collections::HashMap;
+
+use larder_oci::{Algorithm, Digest};
+use rusqlite::params;
 
 use super::Index;
-use super::rows::blob_of;
-use crate::counts::Counts;
+use super::holdings::sum;
+use super::rows::{blobs_between, digest_column};
+use crate::counts::{Counts, KnownContent};
 use crate::error::MetaError;
 
 impl Index {
@@ -27,13 +31,23 @@ impl Index {
     }
 
     /// An index's entry counts as the manifest that it is, not as a part.
-    pub(crate) fn times_named(&self, digest: &Digest) -> Result<u64, MetaError> {
-        let counted = self.rows(
-            "SELECT (SELECT COUNT(*) FROM edges INDEXED BY edges_by_child WHERE child = ?1 AND role <> 2)
-             + (SELECT COUNT(*) FROM manifests INDEXED BY manifests_by_digest WHERE digest = ?1)",
-            [blob_of(digest)],
-            |row| row.get::<_, i64>(0),
+    pub(crate) fn known_contents(
+        &self,
+        algorithm: Algorithm,
+        first_byte: u8,
+    ) -> Result<HashMap<Digest, KnownContent>, MetaError> {
+        let (first, end) = blobs_between(algorithm, first_byte);
+        let known = self.rows(
+            "SELECT c.digest, c.size,
+             (SELECT COUNT(*) FROM edges INDEXED BY edges_by_child WHERE child = c.digest AND role <> 2)
+             + (SELECT COUNT(*) FROM manifests INDEXED BY manifests_by_digest WHERE digest = c.digest)
+             FROM contents c WHERE c.digest >= ?1 AND c.digest < ?2",
+            params![first, end],
+            |row| {
+                let size = Some(sum(row, 1)?).filter(|size| *size > 0);
+                Ok((digest_column(row, 0)?, KnownContent { size, times_named: sum(row, 2)? }))
+            },
         )?;
-        Ok(counted.first().and_then(|number| u64::try_from(*number).ok()).unwrap_or_default())
+        Ok(known.into_iter().collect())
     }
 }

@@ -119,13 +119,26 @@ fn role_number(role: Role) -> i64 {
 
 /// A digest as the index keeps it: a byte for the algorithm, then the hash.
 pub(super) fn blob_of(digest: &Digest) -> Vec<u8> {
-    let algorithm = match digest.algorithm() {
-        Algorithm::Sha256 => 0,
-        Algorithm::Sha512 => 1,
-    };
-    let mut bytes = vec![algorithm];
+    let mut bytes = vec![byte_of(digest.algorithm())];
     bytes.extend_from_slice(digest.hash());
     bytes
+}
+
+/// The digests of this algorithm whose hash begins with this byte stand from the first of these on, and before the second.
+pub(super) fn blobs_between(algorithm: Algorithm, first_byte: u8) -> (Vec<u8>, Vec<u8>) {
+    let algorithm = byte_of(algorithm);
+    let end = match first_byte.checked_add(1) {
+        Some(next) => vec![algorithm, next],
+        None => vec![algorithm + 1],
+    };
+    (vec![algorithm, first_byte], end)
+}
+
+fn byte_of(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Sha256 => 0,
+        Algorithm::Sha512 => 1,
+    }
 }
 
 pub(super) fn digest_column(row: &Row<'_>, column: usize) -> rusqlite::Result<Digest> {
