@@ -32,12 +32,8 @@ pub struct ChallengeServer {
 impl ChallengeServer {
     /// Takes the port.
     pub async fn bind(host: &str, port: u16) -> Result<ChallengeServer, ServeError> {
-        let address = format!("{host}:{port}");
-        let listener = Listener::tcp(host, port)
-            .await
-            .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
-            .map_err(|source| ServeError::BindChallenges { address, source })?;
-        Ok(ChallengeServer { listener })
+        let taken = |address, source| ServeError::BindChallenges { address, source };
+        Ok(ChallengeServer { listener: Listener::of_port(host, port, taken).await? })
     }
 
     /// Where it listens.

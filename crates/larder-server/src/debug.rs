@@ -39,12 +39,8 @@ pub struct DebugServer {
 impl DebugServer {
     /// Takes the port.
     pub async fn bind(host: &str, port: u16) -> Result<DebugServer, ServeError> {
-        let address = format!("{host}:{port}");
-        let listener = Listener::tcp(host, port)
-            .await
-            .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
-            .map_err(|source| ServeError::BindDebug { address, source })?;
-        Ok(DebugServer { listener })
+        let taken = |address, source| ServeError::BindDebug { address, source };
+        Ok(DebugServer { listener: Listener::of_port(host, port, taken).await? })
     }
 
     /// Where it listens.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
+use crate::server::ServeError;
+
 /// Connections that wait to be accepted: docker opens a new one for each request.
 const ACCEPT_QUEUE: u32 = 4096;
 
@@ -39,9 +41,23 @@ pub(crate) struct Accepted {
 }
 
 impl Listener {
+    /// Takes a port. `taken` says that it can't be had, by the address in words and the reason.
+    pub(crate) async fn of_port(
+        host: &str,
+        port: u16,
+        taken: impl FnOnce(String, io::Error) -> ServeError,
+    ) -> Result<Listener, ServeError> {
+        let address = format!("{host}:{port}");
+        match Listener::tcp(host, port).await {
+            Ok(Ok(listener)) => Ok(listener),
+            Ok(Err(source)) => Err(taken(address, source)),
+            Err(source) => Err(ServeError::Resolve { address, source }),
+        }
+    }
+
     /// Takes the port. An empty host means every interface, IPv6 and IPv4. The outer error says that the
     /// name can't be resolved, the inner one that the port can't be had.
-    pub(crate) async fn tcp(host: &str, port: u16) -> io::Result<io::Result<Listener>> {
+    async fn tcp(host: &str, port: u16) -> io::Result<io::Result<Listener>> {
         if host.is_empty() {
             // A kernel without IPv6 refuses the first.
             let listener = listen((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match error.kind() {

@@ -81,11 +81,8 @@ pub enum ServeError {
 impl BoundServer {
     /// Takes the port. An empty host means every interface, IPv6 and IPv4.
     pub async fn bind(host: &str, port: u16, tls: Option<Tls>) -> Result<BoundServer, ServeError> {
-        let address = format!("{host}:{port}");
-        let listener = Listener::tcp(host, port)
-            .await
-            .map_err(|source| ServeError::Resolve { address: address.clone(), source })?
-            .map_err(|source| ServeError::Bind { address, source })?;
+        let listener =
+            Listener::of_port(host, port, |address, source| ServeError::Bind { address, source }).await?;
         Ok(BoundServer { listener, tls, door: None, knows_users: false })
     }
 

@@ -167,30 +167,32 @@ const TABLES: &str = "
     END;
 
     CREATE TRIGGER manifest_added AFTER INSERT ON manifests BEGIN
-        INSERT INTO holdings (digest, repository, refs, named, pushed)
-            VALUES (new.digest, new.repository, 1, 1, NOT new.copied)
-            ON CONFLICT (digest, repository)
-            DO UPDATE SET refs = refs + 1, named = named + 1, pushed = pushed + excluded.pushed;
+        {NAME_ITSELF}
         UPDATE contents SET size = new.size WHERE digest = new.digest AND size <> new.size;
     END;
     CREATE TRIGGER manifest_removed AFTER DELETE ON manifests BEGIN
-        UPDATE holdings SET refs = refs - 1, named = named - 1, pushed = pushed - (NOT old.copied)
-            WHERE digest = old.digest AND repository = old.repository;
-        DELETE FROM holdings WHERE digest = old.digest AND repository = old.repository AND refs = 0;
+        {UNNAME_ITSELF}
     END;
 
     CREATE TRIGGER edge_added AFTER INSERT ON edges BEGIN
-        INSERT INTO holdings (digest, repository, refs, named, pushed)
-            VALUES (new.child, new.repository, 1, 1, NOT new.copied)
-            ON CONFLICT (digest, repository)
-            DO UPDATE SET refs = refs + 1, named = named + 1, pushed = pushed + excluded.pushed;
+        {NAME_CHILD}
     END;
     CREATE TRIGGER edge_removed AFTER DELETE ON edges BEGIN
-        UPDATE holdings SET refs = refs - 1, named = named - 1, pushed = pushed - (NOT old.copied)
-            WHERE digest = old.child AND repository = old.repository;
-        DELETE FROM holdings WHERE digest = old.child AND repository = old.repository AND refs = 0;
+        {UNNAME_CHILD}
     END;
 ";
+
+/// A manifest is one more reason to hold what stands in this column of it, or of its edge.
+const NAME: &str = "INSERT INTO holdings (digest, repository, refs, named, pushed)
+            VALUES (new.{column}, new.repository, 1, 1, NOT new.copied)
+            ON CONFLICT (digest, repository)
+            DO UPDATE SET refs = refs + 1, named = named + 1, pushed = pushed + excluded.pushed;";
+
+/// It is one no longer.
+const UNNAME: &str =
+    "UPDATE holdings SET refs = refs - 1, named = named - 1, pushed = pushed - (NOT old.copied)
+            WHERE digest = old.{column} AND repository = old.repository;
+        DELETE FROM holdings WHERE digest = old.{column} AND repository = old.repository AND refs = 0;";
 
 /// The tables, and the triggers that keep them.
 pub(super) fn tables() -> String {
@@ -218,6 +220,10 @@ pub(super) fn tables() -> String {
         .replace("{ADD_SHARES_CHANGED}", &add(&format!("{new} AND NOT {old}")))
         .replace("{DROP_SHARES_CHANGED}", &drop(&format!("{old} AND NOT {new}")))
         .replace("{DROP_SHARES}", &drop(&old))
+        .replace("{NAME_ITSELF}", &NAME.replace("{column}", "digest"))
+        .replace("{NAME_CHILD}", &NAME.replace("{column}", "child"))
+        .replace("{UNNAME_ITSELF}", &UNNAME.replace("{column}", "digest"))
+        .replace("{UNNAME_CHILD}", &UNNAME.replace("{column}", "child"))
 }
 
 /// Says how long content is, as far as some repository holds it.
