@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::body::{Body, Piece};
 use crate::metrics::Running;
+use crate::request_log::Entry;
 
 /// Where the lines go.
 #[derive(Clone)]
@@ -39,14 +40,21 @@ pub(crate) struct Record {
     after_length: String,
 }
 
-/// A body that counts what was taken of it, and writes the line and adds to the metrics when it is
+/// A body that counts what was taken of it, and writes what is logged and adds to the metrics when it is
 /// dropped: at its end, or when the client has gone.
 pub(crate) struct Logged {
     body: Body,
     status: StatusCode,
     sent: u64,
-    record: Option<Record>,
-    running: Option<Running>,
+    ends: Ends,
+}
+
+/// What is done when an answer has ended.
+#[derive(Default)]
+pub(crate) struct Ends {
+    pub(crate) record: Option<Record>,
+    pub(crate) running: Option<Running>,
+    pub(crate) entry: Option<Entry>,
 }
 
 impl AccessLog {
@@ -116,13 +124,8 @@ fn escape(text: &str) -> Cow<'_, str> {
 }
 
 impl Logged {
-    pub(crate) fn new(
-        body: Body,
-        status: StatusCode,
-        record: Option<Record>,
-        running: Option<Running>,
-    ) -> Logged {
-        Logged { body, status, sent: 0, record, running }
+    pub(crate) fn new(body: Body, status: StatusCode, ends: Ends) -> Logged {
+        Logged { body, status, sent: 0, ends }
     }
 }
 
@@ -155,14 +158,17 @@ impl http_body::Body for Logged {
 
 impl Drop for Logged {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
+        if let Some(record) = self.ends.record.take() {
             let mut line = record.before_status;
             // Writing to a string doesn't fail.
             let _ = write!(line, " {} {} {}", self.status.as_u16(), self.sent, record.after_length);
             (record.log.sink)(&line);
         }
-        if let Some(running) = self.running.take() {
+        if let Some(running) = self.ends.running.take() {
             running.end(self.status, self.sent);
+        }
+        if let Some(entry) = self.ends.entry.take() {
+            entry.end(self.status, self.sent);
         }
     }
 }

@@ -14,7 +14,7 @@ use larder_notify::Notifications;
 use larder_oci::ErrorCode;
 use tokio::sync::Semaphore;
 
-use crate::access_log::{AccessLog, Logged};
+use crate::access_log::{AccessLog, Ends, Logged};
 use crate::audit::Audit;
 use crate::body::Body;
 use crate::cache::UpstreamReports;
@@ -28,6 +28,7 @@ use crate::network::Network;
 use crate::outlet::Outlet;
 use crate::problems::Problems;
 use crate::request::Call;
+use crate::request_log::Entry;
 use crate::respond::DOCKER_API_VERSION;
 use crate::setup::{OwnAuthority, SetupPage};
 use crate::tls::Tls;
@@ -72,6 +73,8 @@ pub struct Options {
     pub tags_max: usize,
     /// Where the access log goes.
     pub access_log: Option<AccessLog>,
+    /// Whether each request is an entry of the log, too, by registry:2's names of fields.
+    pub logs_requests: bool,
     /// Who is told of pushes, pulls and deletions.
     pub notifications: Option<Arc<Notifications>>,
     /// Who keeps book of who did what.
@@ -223,7 +226,7 @@ impl App {
         if self.is_out_of_service(parts.uri.path()) {
             let response = if is_head { without_body(out_of_service()) } else { out_of_service() };
             let status = response.status();
-            return response.map(|body| Logged::new(body, status, record, None));
+            return response.map(|body| Logged::new(body, status, Ends { record, ..Ends::default() }));
         }
         if has_no_one_host(&parts) {
             let detail = "a request of HTTP/1.1 has exactly one Host header; send one";
@@ -233,7 +236,7 @@ impl App {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             let response = if is_head { without_body(response) } else { response };
             let status = response.status();
-            return response.map(|body| Logged::new(body, status, record, None));
+            return response.map(|body| Logged::new(body, status, Ends { record, ..Ends::default() }));
         }
         let is_http2 = parts.version == Version::HTTP_2;
         let is_api = parts.uri.path().contains("/v2");
@@ -241,7 +244,11 @@ impl App {
         let route = call.route();
         let metrics = self.observers.metrics.as_ref().zip(route.as_ref().ok());
         let running = metrics.and_then(|(metrics, route)| metrics.begin(route, &call.parts));
+        let mut entry = (options.logs_requests && is_api).then(|| Entry::begin(&call, route.as_ref().ok()));
         let mut response = call.answer(route, body).await;
+        if let Some(entry) = &mut entry {
+            entry.answered(&response);
+        }
         if is_http2 {
             response.body_mut().for_http2();
         } else if let Some(outlet) = outlet {
@@ -258,7 +265,7 @@ impl App {
             response = without_body(response);
         }
         let status = response.status();
-        response.map(|body| Logged::new(body, status, record, running))
+        response.map(|body| Logged::new(body, status, Ends { record, running, entry }))
     }
 }
 

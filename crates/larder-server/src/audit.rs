@@ -91,6 +91,16 @@ pub(crate) struct Noted {
     scopes: Option<Scopes>,
 }
 
+impl Noted {
+    /// The user that it was, if he is known.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match &self.who.as_ref()?.actor {
+            Actor::Anonymous => None,
+            Actor::User(name) => Some(name),
+        }
+    }
+}
+
 /// Who it was, and how he proved it.
 struct Shown {
     actor: Actor,
@@ -229,6 +239,13 @@ impl Call {
     }
 
     /// Remembers who it was that came with credentials, or without.
+    /// Notes something for the audit log, if there is one, and for the log of requests.
+    fn note_audit(&self, note: impl FnOnce(&mut Noted)) {
+        if self.options.audit.is_some() || self.options.logs_requests {
+            note(&mut self.noted());
+        }
+    }
+
     pub(crate) fn note_identity(&self, identity: &Identity) {
         let by = match identity {
             Identity::Anonymous if self.local_user().is_some() => "socket",

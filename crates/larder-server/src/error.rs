@@ -40,6 +40,15 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// What a person is told of it.
+    pub(crate) fn words(&self) -> &str {
+        self.message.as_deref().unwrap_or(self.code.message())
+    }
+
+    pub(crate) fn detail_text(&self) -> String {
+        self.detail.as_str().map_or_else(|| self.detail.to_string(), str::to_owned)
+    }
+
     /// Something on our side. The client gets the request's number, the log gets the cause.
     pub(crate) fn internal(status: StatusCode, request_id: &str) -> ApiError {
         let code = if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -71,12 +80,18 @@ pub(crate) fn error_response(errors: &[ApiError]) -> Response<Body> {
             format!(
                 r#"{{"code":{},"message":{},"detail":{}}}"#,
                 json!(error.code.as_str()),
-                json!(error.message.as_deref().unwrap_or(error.code.message())),
+                json!(error.words()),
                 error.detail
             )
         })
         .collect();
-    respond::with_body(status, respond::JSON, format!("{{\"errors\":[{}]}}\n", list.join(",")))
+    let mut response =
+        respond::with_body(status, respond::JSON, format!("{{\"errors\":[{}]}}\n", list.join(",")));
+    // For the log of requests.
+    if let Some(first) = errors.first() {
+        response.extensions_mut().insert(first.clone());
+    }
+    response
 }
 
 /// Says in the status line of an answer to a push what the full disk lacks. docker, podman and skopeo show nothing else of

@@ -38,6 +38,7 @@ mod outlet;
 mod respond;
 mod error;
 mod access_log;
+mod request_log;
 mod audit;
 mod events;
 mod metrics;

@@ -129,7 +129,8 @@ impl Call {
         if let Err(failure) = &outcome {
             self.note_problem(failure);
         }
-        let response = outcome.unwrap_or_else(|failure| self.failed(failure));
+        let mut response = outcome.unwrap_or_else(|failure| self.failed(failure));
+        self.name_asker(&mut response);
         if let Some(pending) = pending {
             pending.answered(said, &response).await;
         }
@@ -241,13 +242,6 @@ impl Call {
 
     pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes something for the audit log, if there is one.
-    pub(crate) fn note_audit(&self, note: impl FnOnce(&mut Noted)) {
-        if self.options.audit.is_some() {
-            note(&mut self.noted());
-        }
     }
 
     /// The user of this machine whose command it is.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, users_files};
 use crate::audit_log::AuditLog;
 use crate::certificates::Certificates;
-use crate::config::{self, Auth, Config, Environment, HealthCheck, HealthSubject, Loaded, Source};
+use crate::config::{self, Auth, Config, Environment, Formatter, HealthCheck, HealthSubject, Loaded, Source};
 use crate::lines::LineWriter;
 use crate::reload::{Handles, Reloader, Told};
 use crate::telemetry::LogHandle;
@@ -341,6 +341,7 @@ pub(crate) fn options(
         tags_max: config.tags_max,
         access_log: (!config.log.access_log_disabled)
             .then(|| AccessLog::new(move |line| access_log.write(line), SystemTime::now)),
+        logs_requests: config.log.formatter != Formatter::Text,
         notifications,
         audit: audit(config, audit_log),
         http1_only: config.http.http2_disabled,

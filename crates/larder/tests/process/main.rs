@@ -11,6 +11,48 @@ mod tests {
 
     use crate::larder::*;
 
+    /// By the names that those who read registry:2's log by program look for.
+    #[test]
+    fn in_json_each_request_is_an_entry_with_the_fields_of_registry_2() {
+        let directory = tempfile::tempdir().unwrap();
+        for (formatter, message) in [("json", "msg"), ("logstash", "message")] {
+            let log = format!("log: {{formatter: {formatter}, accesslog: {{disabled: true}}}}\n");
+            let larder = Larder::start(&directory.path().join(formatter), "", &log, &[]);
+            assert_eq!(get_tcp(larder.address(), "/v2/").unwrap().status, 200);
+            assert_eq!(get_tcp(larder.address(), "/v2/team/app/manifests/v1").unwrap().status, 404);
+            let entries = eventually(|| {
+                let output = larder.output();
+                let entries = output.lines().filter_map(|line| serde_json::from_str(line).ok());
+                let entries: Vec<serde_json::Value> = entries
+                    .filter(|entry: &serde_json::Value| {
+                        entry[message].as_str().is_some_and(|words| words.starts_with("response completed"))
+                    })
+                    .collect();
+                (entries.len() == 2).then_some(entries)
+            });
+            let is = |entry: usize, name: &str, value: serde_json::Value| {
+                assert_eq!(entries[entry][name], value, "{name} in {}", entries[entry]);
+            };
+            is(0, message, "response completed".into());
+            is(0, "http.request.method", "GET".into());
+            is(0, "http.request.uri", "/v2/".into());
+            is(0, "http.request.host", "lab".into());
+            is(0, "http.response.status", 200.into());
+            is(0, "http.response.written", 2.into());
+            is(0, "http.response.contenttype", "application/json; charset=utf-8".into());
+            let remote = entries[0]["http.request.remoteaddr"].as_str().unwrap();
+            assert!(remote.starts_with("127.0.0.1:"), "{remote}");
+            is(0, "err.code", serde_json::Value::Null);
+            is(1, message, "response completed with error".into());
+            is(1, "level", "info".into());
+            is(1, "vars.name", "team/app".into());
+            is(1, "vars.reference", "v1".into());
+            is(1, "err.code", "manifest unknown".into());
+            is(1, "err.message", "manifest unknown".into());
+            is(1, "http.response.status", 404.into());
+        }
+    }
+
     /// As systemd starts what a socket unit belongs to: descriptor 3 is the socket.
     #[test]
     fn a_port_that_systemd_passes_is_taken() {

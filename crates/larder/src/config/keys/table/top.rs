@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log.accesslog", Section, Works, "", "The access log: one line a request in Apache's combined format, on standard output."),
     key("log.accesslog.disabled", Boolean, Works, "false", "Whether the access log is left out."),
     key("log.level", Words(LEVELS), Works, "info", "The least important entries that are written."),
-    key("log.formatter", Words(&["text", "json", "logstash"]), Works, "text", "The form of entries: lines for people, or one JSON object a line; `logstash` is JSON with `@timestamp` and `message`."),
+    key("log.formatter", Words(&["text", "json", "logstash"]), Works, "text", "The form of entries: lines for people, or one JSON object a line; `logstash` is JSON with `@timestamp` and `message`. With both kinds of JSON each request is an entry, too."),
     key("log.fields", Anything, Works, "", "A map of fields that are added to every entry."),
     key("log.hooks", Sections, NO_HOOKS, "", "Where entries are sent besides the log."),
     key("log.hooks[].disabled", Boolean, NO_HOOKS, "", "Whether the hook is off."),
