@@ -36,16 +36,15 @@ struct Trial<'t> {
 
 pub(crate) async fn check(visit: &mut Visit<'_, '_>, session: &Session, spoken: &Spoken) {
     let Some(machine) = visit.options.machine.clone() else { return };
+    let before = visit.journal.entries().len();
     let mirrors = mirrors(visit, &machine, spoken).await;
     let plain = if spoken.endpoint.scheme == Scheme::Http { "http://" } else { "" };
     let registry = format!("{plain}{}", visit.target.authority());
     let mut trial = Trial { session, machine: &machine, registry, by_ctr: Vec::new() };
-    let mut proven = false;
     let mut skipped = Vec::new();
     for (number, mirror) in (0..).zip(&mirrors) {
         match Puller::reach(&machine, mirror).await {
             Ok(puller) => {
-                proven = true;
                 // Each image is another one: engines share what they have.
                 let seed = visit.options.seed.wrapping_add(number << 32);
                 trial.prove(visit, &puller, mirror, seed).await;
@@ -59,11 +58,10 @@ pub(crate) async fn check(visit: &mut Visit<'_, '_>, session: &Session, spoken: 
             }
         }
     }
-    if !proven {
+    if visit.journal.entries().len() == before {
         visit.skip(
             STAGE,
-            "no docker, containerd, Kubernetes, k3s, podman or BuildKit of this machine is told of this registry as a mirror and can \
-             be asked",
+            "no docker, containerd, Kubernetes, k3s, podman or BuildKit of this machine is told of this registry as a mirror",
         );
     }
 }
@@ -266,8 +264,12 @@ impl Trial<'_> {
 
     /// Cause and fix, when a mirror that is known gives nothing.
     fn unreached(&self, mirror: &Mirror) -> (String, String) {
+        let also = match mirror.engine {
+            Engine::BuildKit => ", or it was started before its file was written",
+            _ => "",
+        };
         let cause = format!(
-            "{} can't get an image from the mirror (its scheme, port, path, authority or a login that it doesn't have there), and \
+            "{} can't get an image from the mirror (its scheme, port, path, authority or a login that it doesn't have there{also}), and \
              then goes on to {} without a word",
             mirror.teller(),
             mirror.upstream

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Machine, Spoken, Trouble, containerd, mirror_url, text, unreadable, yaml};
+use super::{Machine, Spoken, Trouble, containerd, text, unreadable, yaml};
 use crate::check::Told;
 use crate::finding::{Hop, Row};
 
@@ -64,11 +64,14 @@ pub(super) fn examine(machine: &Machine, spoken: &Spoken) -> Vec<Trouble> {
             for endpoint in endpoints.filter_map(Value::as_str).filter(|endpoint| spoken.is_meant(endpoint)) {
                 troubles.extend(spoken.wrong_scheme(&file, endpoint));
                 if !endpoint.contains("://") {
-                    troubles.push(mirror_url(
-                        &file,
-                        format!("the endpoint of {name} is {endpoint}"),
-                        "endpoints are URLs; k3s takes one without a scheme for a path",
-                        format!("{}://{endpoint}", spoken.endpoint.scheme),
+                    troubles.push((
+                        Row::MirrorUrl,
+                        Told::warning(
+                            Hop::Client,
+                            format!("{}: the endpoint of {name} is {endpoint}", file.display()),
+                            "endpoints are URLs; of one without a scheme k3s means https (on localhost http), and its older releases a path",
+                            format!("{}://{endpoint}", spoken.endpoint.scheme),
+                        ),
                     ));
                     continue;
                 }

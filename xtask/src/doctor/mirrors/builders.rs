@@ -41,6 +41,14 @@ pub(super) fn cases(report: &mut Report, stand: &Stand<'_>) {
         found.found.has("mirror-bypassed", "this machine", "larder client buildkit")?;
         found.has("it got nothing there: ")
     });
+    report.case("doctor --mirrors", "BuildKit that was not started again doesn't know its mirror", || {
+        let into = stand.printed_for_buildkit("before", &["ghcr.io"], |_| Ok(()))?;
+        let without = stand.printed_for_buildkit("without", &["docker.io"], |_| Ok(()))?;
+        let found = stand.buildkit_started_with("before", &without, &into)?;
+        found.found.exactly(&["mirror-bypassed"], "this machine", "then restart buildkitd")?;
+        found.found.because("mirror-bypassed", "or it was started before its file was written")?;
+        found.has("it asked ghcr.io: ")
+    });
     report.case("doctor --mirrors", "of a BuildKit that isn't there it says so, and finds nothing", || {
         let into = stand.printed("buildkit", "absent", &["ghcr.io"])?;
         let found = stand.examine_buildkit(&into, "unix:///nowhere.sock")?;
@@ -94,10 +102,15 @@ impl Stand<'_> {
         change: impl FnOnce(&Path) -> Result,
     ) -> Result<Said> {
         let into = self.printed_for_buildkit(title, upstreams, change)?;
+        self.buildkit_started_with(title, &into, &into)
+    }
+
+    /// A BuildKit that has read one file, and a doctor who reads another.
+    fn buildkit_started_with(&self, title: &str, started_with: &Path, into: &Path) -> Result<Said> {
         let address = format!("unix://{}", self.ring.make_short_dir()?.join("b.sock").display());
         let mut daemon: Daemon = Run::new("buildkitd")
             .arg("--config")
-            .arg(into.join("etc/buildkit/buildkitd.toml"))
+            .arg(started_with.join("etc/buildkit/buildkitd.toml"))
             .args([
                 "--addr",
                 &address,
@@ -111,7 +124,7 @@ impl Stand<'_> {
         daemon.wait_until("buildctl reaches it", START_LIMIT, || {
             buildctl(&["debug", "workers"]).output().is_ok_and(|output| output.code == Some(0))
         })?;
-        let said = self.examine_buildkit(&into, &address);
+        let said = self.examine_buildkit(into, &address);
         let kept = buildctl(&["du", "--verbose"]).ok()?;
         if kept.contains("ID:") {
             fail!("the doctor left something in BuildKit's cache: {kept}");

@@ -25,7 +25,16 @@ impl Cri {
         let first =
             ["--runtime-endpoint", endpoint, "--image-endpoint", endpoint].map(str::to_owned).to_vec();
         let cri = Cri { program, first, config: None, config_path: None };
-        cri.reach(&format!("at {endpoint}")).await
+        let cri = cri.reach(&format!("at {endpoint}")).await?;
+        // CRI-O and cri-dockerd have files of their own.
+        let told = cri.run(&["version"]).await.unwrap_or_default();
+        let told = String::from_utf8_lossy(&told);
+        match told.lines().find_map(|line| line.strip_prefix("RuntimeName:")).map(str::trim) {
+            Some(name) if name != "containerd" => {
+                Err(format!("Kubernetes' runtime at {endpoint} is {name}, which doesn't read it"))
+            }
+            _ => Ok(cri),
+        }
     }
 
     pub(super) async fn of_k3s(program: PathBuf) -> Result<Cri, String> {

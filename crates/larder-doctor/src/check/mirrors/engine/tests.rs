@@ -117,7 +117,7 @@ async fn a_builder_that_does_not_run_is_not_started() {
 #[tokio::test]
 async fn kubernetes_pulls_by_its_runtimes_own_configuration_and_removes_what_came() {
     let dir = tempfile::tempdir().unwrap();
-    let info = r#"echo '{"config": {"registry": {"configPath": "/etc/elsewhere"}}}'"#;
+    let info = r#"case $5 in version) echo 'RuntimeName:  containerd';; *) echo '{"config": {"registry": {"configPath": "/etc/elsewhere"}}}';; esac"#;
     let machine = machine(dir.path(), "crictl", info);
     let puller =
         Puller::reach(&machine, &mirror(Engine::Kubernetes, "docker.io", "reg.lan:5000")).await.ok().unwrap();
@@ -126,9 +126,20 @@ async fn kubernetes_pulls_by_its_runtimes_own_configuration_and_removes_what_cam
     let at = "--runtime-endpoint unix:///run/some.sock --image-endpoint unix:///run/some.sock";
     assert_eq!(
         noted(dir.path()),
-        ["info".to_owned(), format!("pull {REFERENCE}"), format!("rmi {REFERENCE}")]
+        ["info".to_owned(), "version".to_owned(), format!("pull {REFERENCE}"), format!("rmi {REFERENCE}")]
             .map(|words| format!("{at} {words}"))
     );
+}
+
+#[tokio::test]
+async fn a_runtime_of_another_kind_is_not_asked_about_containerds_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = machine(dir.path(), "crictl", "printf 'Version:  0.1.0\\nRuntimeName:  cri-o\\n'");
+    let why = Puller::reach(&machine, &mirror(Engine::Kubernetes, "docker.io", "reg.lan:5000"))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(why, "Kubernetes' runtime at unix:///run/some.sock is cri-o, which doesn't read it");
 }
 
 #[tokio::test]
