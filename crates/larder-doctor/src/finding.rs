@@ -280,6 +280,7 @@ rows! {
     UpstreamLimit "upstream-limit" "An upstream's limit on pulls is reached, or nearly.";
     UpstreamFailed "upstream-failed" "An upstream answers as no registry does.";
     FrontUntrusted "front-untrusted" "A proxy in front isn't believed about its clients.";
+    FrontSilent "front-silent" "A proxy in front doesn't say who its clients are, or by which scheme they come.";
     RefusedLately "refused-lately" "The running server refused something lately.";
 }
 

@@ -188,8 +188,12 @@ impl Problems {
     pub(crate) fn note_front(&self, proxy: IpAddr, headers: &HeaderMap, is_trusted: bool, now: SystemTime) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(shortened);
         let names_client = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
-        let (proto, host, via) = (text("x-forwarded-proto"), text("x-forwarded-host"), text("via"));
-        if !names_client && proto.is_none() && host.is_none() && via.is_none() {
+        let proto =
+            text("x-forwarded-proto").or_else(|| text("forwarded").as_deref().and_then(forwarded_proto));
+        let (host, via) = (text("x-forwarded-host"), text("via"));
+        // X-Real-IP is never read, and yet a sign: it is in nearly all examples for nginx.
+        let is_front = names_client || headers.contains_key("x-real-ip");
+        if !is_front && proto.is_none() && host.is_none() && via.is_none() {
             return;
         }
         let front = Front { proxy, is_trusted, names_client, proto, host, via, last: now };
@@ -267,6 +271,14 @@ impl Problems {
             .collect();
         json!({ "clients": clients })
     }
+}
+
+/// The scheme in a `Forwarded` header, as its first hop tells it.
+fn forwarded_proto(value: &str) -> Option<String> {
+    let parts = value.split([',', ';']).map(str::trim);
+    let proto =
+        parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("proto"))?;
+    Some(proto.1.trim_matches('"').to_owned())
 }
 
 fn front_json(front: &Front) -> Value {

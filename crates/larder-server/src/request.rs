@@ -19,7 +19,7 @@ use crate::error::{
 };
 use crate::forwarded;
 use crate::respond::{self, header};
-use crate::route::{Route, RouteError};
+use crate::route::{self, Route, RouteError};
 
 /// One request on its way to an answer.
 pub(crate) struct Call {
@@ -110,7 +110,7 @@ impl Call {
             return response;
         }
         if !allowed.split(", ").any(|method| method == self.parts.method.as_str()) {
-            let detail = format!("this path doesn't answer {}; it answers {allowed}", self.parts.method);
+            let detail = route.without_method(&self.parts.method);
             let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, detail);
             let mut response = error_response(&[error]);
             response.headers_mut().insert(ALLOW, header(allowed));
@@ -365,11 +365,8 @@ impl Call {
 
     fn unroutable(&self, error: &RouteError) -> Response<Body> {
         if *error == RouteError::NotFound {
-            return respond::with_body(
-                StatusCode::NOT_FOUND,
-                "text/plain; charset=utf-8",
-                "404 page not found\n",
-            );
+            let words = route::not_found(self.parts.uri.path());
+            return respond::with_body(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", words);
         }
         self.note(StatusCode::BAD_REQUEST, &error.to_string());
         error_response(&[from_route(error)])

@@ -3,6 +3,7 @@
 //! A repository's name has slashes of its own, so the path is read from its end: what stands there
 //! says where the name stops.
 
+use http::Method;
 use larder_oci::{Digest, NameError, Reference, ReferenceError, RepoName, UploadId};
 use percent_encoding::percent_decode_str;
 
@@ -224,6 +225,29 @@ impl Route {
             Route::Api(Api::Usage | Api::Quotas) => "GET, HEAD",
             Route::Api(Api::Maintenance) => "GET, HEAD, PUT",
         }
+    }
+
+    /// That the route doesn't answer this method, in words for its caller.
+    pub(crate) fn without_method(&self, method: &Method) -> String {
+        match (self, method) {
+            // An old tale has it that this starts one.
+            (Route::Catalog, &Method::POST) => {
+                "this path doesn't answer POST, and starts no garbage collection; that runs \
+                by itself, and at once by `larder gc` or POST /api/v1/gc"
+                    .to_owned()
+            }
+            _ => format!("this path doesn't answer {method}; it answers {}", self.methods()),
+        }
+    }
+}
+
+/// What is said at a path that is none: registry:2's words, and where to look if the path is another listener's.
+pub(crate) fn not_found(path: &str) -> &'static str {
+    match path {
+        "/debug/health" | "/metrics" => {
+            "404 page not found: this is told at http.debug.addr, and here at /healthz and /readyz whether all is well\n"
+        }
+        _ => "404 page not found\n",
     }
 }
 

@@ -79,25 +79,41 @@ fn not_found(words: &'static str) -> Response<Body> {
     respond::with_body(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", words)
 }
 
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\">
+<meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<title>Larder: set a client up</title>
+<style>
+:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
+h1{font-size:1.5em}
+h2{font-size:1.2em;margin-top:2em}
+nav a{display:inline-block;margin-right:1em}
+pre{font:14px/1.45 ui-monospace,monospace;background:#8882;padding:1em;border-radius:.4em;overflow:auto}
+pre.wrapped{white-space:pre-wrap;overflow-wrap:anywhere}
+</style>
+";
+
+/// The text as a page: links to its sections, and each section below its title. Lines of files aren't wrapped, so that what is
+/// copied is what belongs into them.
 fn html(text: &str) -> String {
-    let mut page = String::from(
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Larder: set a client up</title>\n<style>body{font:16px sans-serif;\
-         max-width:60em;margin:2em auto;padding:0 1em}pre{background:#f4f4f4;padding:1em;overflow:auto}</style>\n",
+    let mut sections = text.split("\n== ");
+    let introduction = sections.next().unwrap_or_default();
+    let sections: Vec<(&str, &str)> =
+        sections.map(|section| section.split_once('\n').unwrap_or((section, ""))).collect();
+    let mut page = format!(
+        "{HEAD}<h1>Set a client up</h1>\n<pre class=\"wrapped\">{}</pre>\n<nav>\n",
+        escaped(introduction.trim_end())
     );
-    let mut is_open = false;
-    for line in text.lines() {
-        if let Some(title) = line.strip_prefix("== ") {
-            page.push_str(if is_open { "</pre>\n" } else { "" });
-            page.push_str(&format!("<h2>{}</h2>\n<pre>", escaped(title)));
-            is_open = true;
-        } else {
-            page.push_str(if is_open { "" } else { "<pre>" });
-            is_open = true;
-            page.push_str(&escaped(line));
-            page.push('\n');
-        }
+    for (number, (title, _)) in sections.iter().enumerate() {
+        page.push_str(&format!("<a href=\"#s{number}\">{}</a>\n", escaped(title)));
     }
-    page.push_str(if is_open { "</pre>\n" } else { "" });
+    page.push_str("</nav>\n");
+    for (number, (title, content)) in sections.iter().enumerate() {
+        let (title, content) = (escaped(title), escaped(content.trim_end()));
+        page.push_str(&format!("<h2 id=\"s{number}\">{title}</h2>\n<pre>{content}</pre>\n"));
+    }
     page
 }
 
@@ -112,7 +128,8 @@ mod tests {
     #[test]
     fn nothing_of_the_text_becomes_markup() {
         let page = html("a <b> & \"c\"\n== docker <i>\n{}\n");
-        assert!(page.contains("<pre>a &lt;b&gt; &amp; &quot;c&quot;\n</pre>"), "{page}");
-        assert!(page.contains("<h2>docker &lt;i&gt;</h2>\n<pre>{}\n</pre>"), "{page}");
+        assert!(page.contains(">a &lt;b&gt; &amp; &quot;c&quot;</pre>"), "{page}");
+        assert!(page.contains("<a href=\"#s0\">docker &lt;i&gt;</a>"), "{page}");
+        assert!(page.contains("<h2 id=\"s0\">docker &lt;i&gt;</h2>\n<pre>{}</pre>"), "{page}");
     }
 }

@@ -12,6 +12,7 @@ mod client_name;
 mod expiry;
 mod handshake;
 mod live;
+mod mixed_up;
 mod suites;
 
 pub use client_name::CertificateName;
@@ -53,22 +54,26 @@ pub struct ClientCertificates {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read or holds nothing usable.
-    #[error("{what} {} can't be used", path.display())]
+    #[error("{what} {} can't be used{hint}", path.display())]
     File {
         /// What the file should hold.
         what: &'static str,
         /// The file.
         path: PathBuf,
+        /// What it holds instead, if that can be told: a clause with its colon.
+        hint: &'static str,
         /// What is wrong.
         source: rustls::pki_types::pem::Error,
     },
     /// Certificate and key don't go together, or are of a kind that isn't spoken.
-    #[error("the certificate {} and the key {} can't be used together", certificate.display(), key.display())]
+    #[error("the certificate {} and the key {} can't be used together{hint}", certificate.display(), key.display())]
     Pair {
         /// The certificate file.
         certificate: PathBuf,
         /// The key file.
         key: PathBuf,
+        /// Whose the key is, if it isn't the certificate's: a clause with its colon.
+        hint: String,
         /// What is wrong.
         source: rustls::Error,
     },
@@ -97,22 +102,34 @@ impl TlsFiles {
         } else {
             &[&rustls::version::TLS13, &rustls::version::TLS12]
         };
-        let pair =
-            |source| TlsError::Pair { certificate: self.certificate.clone(), key: self.key.clone(), source };
+        let pair_with = |hint, source| TlsError::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            hint,
+            source,
+        };
+        let pair = |source| pair_with(String::new(), source);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .map_err(pair)?;
         let builder = match &self.clients {
             None => builder.with_no_client_auth(),
-            Some(clients) => builder.with_client_cert_verifier(clients.verifier(provider)?),
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier(Arc::clone(&provider))?),
         };
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|source| TlsError::File {
             what: "the TLS key",
             path: self.key.clone(),
+            hint: if holds_nothing(&source) { mixed_up::no_key(&self.key) } else { "" },
             source,
         })?;
         let chain = certificates("the TLS certificate", &self.certificate)?;
-        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        let mut config =
+            builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|source| match source {
+                rustls::Error::InconsistentKeys(_) => {
+                    pair_with(mixed_up::not_first(&chain, &key, &provider), source)
+                }
+                other => pair(other),
+            })?;
         config.alpn_protocols =
             if self.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
         Ok(Arc::new(config))
@@ -137,11 +154,19 @@ impl ClientCertificates {
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::File { what, path: path.to_owned(), source };
+    let failed = |source| {
+        let hint = if holds_nothing(&source) { mixed_up::no_certificate(path) } else { "" };
+        TlsError::File { what, path: path.to_owned(), hint, source }
+    };
     let certificates: Vec<_> =
         CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     if certificates.is_empty() {
         return Err(failed(rustls::pki_types::pem::Error::NoItemsFound));
     }
     Ok(certificates)
+}
+
+/// Whether a file could be read and holds nothing of what is wanted.
+fn holds_nothing(source: &rustls::pki_types::pem::Error) -> bool {
+    matches!(source, rustls::pki_types::pem::Error::NoItemsFound)
 }

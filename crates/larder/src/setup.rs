@@ -141,6 +141,9 @@ pub(crate) fn client(arguments: &ClientArguments, out: &mut impl Write) -> Resul
                 writeln!(out, "# {}", file.path.display())?;
             }
             writeln!(out, "{}", file.content.trim_end())?;
+            if let Some(caveat) = file.caveat() {
+                writeln!(out, "# note: {caveat}")?;
+            }
             if !file.then.is_empty() {
                 writeln!(out, "# then: {}", file.then)?;
             }
@@ -156,6 +159,9 @@ pub(crate) fn client(arguments: &ClientArguments, out: &mut impl Write) -> Resul
             Ok(text) => {
                 replace(&path, present.as_deref(), &text)?;
                 write!(out, "{}", difference(&path, present.as_deref().unwrap_or_default(), &text))?;
+                if let Some(caveat) = file.caveat() {
+                    writeln!(out, "note: {caveat}")?;
+                }
                 if !file.then.is_empty() {
                     writeln!(out, "then: {}", file.then)?;
                 }

@@ -65,6 +65,15 @@ enum Kind {
 }
 
 impl ClientFile {
+    /// What has to be known before it is taken over, where something has to: a sentence.
+    pub fn caveat(&self) -> Option<&'static str> {
+        let has_path = self.kind == Kind::Json && self.content.contains("/docker.io\"");
+        has_path.then_some(
+            "a Docker Engine before 25 doesn't start with a path in a mirror's URL: leave registry-mirrors out there, or name \
+             a port that the registry has for docker.io alone (upstreams[].addr)",
+        )
+    }
+
     /// The file's new text, from what is there now. Nothing that stands there is taken away.
     ///
     /// # Errors

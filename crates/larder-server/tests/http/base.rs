@@ -43,6 +43,11 @@ async fn the_small_answers() {
             "404 page not found\n",
         ),
         (
+            get("/debug/health"),
+            "HTTP/1.1 404 Not Found\nContent-Type: text/plain; charset=utf-8\nContent-Length: 106",
+            "404 page not found: this is told at http.debug.addr, and here at /healthz and /readyz whether all is well\n",
+        ),
+        (
             // The first edition of the API, which podman search tries.
             get("/v1/search?q=x&n=25"),
             "HTTP/1.1 404 Not Found\nContent-Type: text/plain; charset=utf-8\nContent-Length: 19",
@@ -87,6 +92,8 @@ async fn methods() {
         "{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"The operation is unsupported.\",\
          \"detail\":\"this path doesn't answer PUT; it answers GET, HEAD\"}]}\n"
     );
+    let reply = server.ask(post("/v2/_catalog?n=1000", "")).await;
+    assert!(reply.text().contains("starts no garbage collection; that runs by itself"), "{}", reply.text());
 }
 
 #[tokio::test]

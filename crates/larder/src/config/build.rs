@@ -23,6 +23,7 @@ mod audit;
 mod cache;
 mod health;
 mod letsencrypt;
+mod mirrors;
 mod retention;
 mod quotas;
 mod serving;
@@ -58,7 +59,7 @@ const UPLOAD_PURGE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Config {
     let mut reader = Reader { root, report };
     let storage = reader.storage(start);
-    Config {
+    let config = Config {
         http: reader.http(),
         auth: reader.auth(start, &storage.root_directory),
         access: reader.access(start),
@@ -74,7 +75,9 @@ pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Conf
         catalog_max_entries: reader.catalog_max_entries(),
         tags_max: reader.tags_max(),
         storage,
-    }
+    };
+    reader.mirrors_without_login(&config.upstreams, &config.auth, config.access.as_ref());
+    config
 }
 
 struct Reader<'a> {

@@ -42,7 +42,7 @@ pub(super) async fn examine(place: &Place<'_>, journal: &mut Journal<'_>) -> Res
     storage(journal, root.clone()).await?;
     clock(journal, &config, SystemTime::now).await;
     upstreams::check(journal, &config).await;
-    front::check(journal, &root).await;
+    front::check(journal, &root, front::needs_scheme(&config)).await;
     Ok(())
 }
 

@@ -53,11 +53,15 @@ If something fails, on the machine where it fails: larder doctor {registry}
         if files.is_empty() {
             text.push_str("Nothing has to be told.\n");
         }
-        for file in files {
+        for (number, file) in files.into_iter().enumerate() {
+            text.push_str(if number == 0 { "" } else { "\n" });
             if !file.path.as_os_str().is_empty() {
                 text.push_str(&format!("# {}\n", file.path.display()));
             }
             text.push_str(&file.content);
+            if let Some(caveat) = file.caveat() {
+                text.push_str(&format!("# note: {caveat}\n"));
+            }
             if !file.then.is_empty() {
                 text.push_str(&format!("# then: {}\n", file.then));
             }
@@ -114,5 +118,13 @@ mod tests {
             authority: None,
         });
         assert!(plain.contains("insecure-registries") && !plain.contains("https://nas"), "{plain}");
+        assert!(!plain.contains("# note"), "{plain}");
+        let below = page(&Reached {
+            url: "https://nas:5000".to_owned(),
+            root: None,
+            prefixes: vec!["docker.io".to_owned()],
+            authority: None,
+        });
+        assert!(below.contains("# note: a Docker Engine before 25 doesn't start with a path"), "{below}");
     }
 }

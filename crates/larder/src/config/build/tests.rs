@@ -478,3 +478,22 @@ fn warnings_between_keys() {
     let loaded = load("version: 0.1\nstorage: {filesystem: , delete: {enabled: \"true\"}}").unwrap();
     assert!(loaded.warnings[0].contains("because of the quotes"), "{:?}", loaded.warnings);
 }
+
+#[test]
+fn a_mirror_that_wants_a_login_is_said_to_be_passed_by() {
+    let auth = "storage: filesystem\nauth: {htpasswd: {realm: r, path: /u}}\n";
+    let notes = |text: &str| load(&format!("{START}{text}")).unwrap().notes.join("\n");
+    let said = "config.yml:3:1: everybody has to log in, and dockerd shows no login to a mirror";
+    for cache in
+        ["proxy: {remoteurl: https://hub.example}", "upstreams: [{name: ghcr.io}, {name: docker.io}]"]
+    {
+        assert!(notes(&format!("{auth}{cache}")).contains(said), "{}", notes(&format!("{auth}{cache}")));
+        let open = "access: {rules: [{who: anonymous, may: pull}, {who: authenticated, may: all}]}";
+        assert_eq!(notes(&format!("{auth}{cache}\n{open}")), "");
+        let closed = "access: {rules: [{who: anonymous, may_not: push}, {who: authenticated, may: all}]}";
+        assert!(notes(&format!("{auth}{cache}\n{closed}")).contains("dockerd shows no login"));
+        assert_eq!(notes(&format!("storage: filesystem\n{cache}")), "");
+    }
+    assert_eq!(notes(auth), "");
+    assert_eq!(notes(&format!("{auth}upstreams: [{{name: ghcr.io}}]")), "");
+}

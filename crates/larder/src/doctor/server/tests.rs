@@ -129,6 +129,7 @@ fn what_the_server_has_seen_of_a_proxy_is_judged() {
     let answer = serde_json::json!({
         "fronts": [
             {"proxy": "10.0.0.1", "trusted": true, "names_client": true, "proto": "https", "host": "reg.lan", "via": null},
+            {"proxy": "127.0.0.1", "trusted": true, "names_client": false, "proto": null, "via": null},
             {"proxy": "203.0.113.7", "trusted": false, "names_client": true, "proto": "https", "via": "1.1 Caddy"},
         ],
         "problems": [
@@ -137,15 +138,26 @@ fn what_the_server_has_seen_of_a_proxy_is_judged() {
         ],
     });
     let mut journal = Journal::new(|_| {});
-    front::told(&mut journal, &answer);
+    front::told(&mut journal, &answer, true);
     let found: Vec<&Finding> = journal.findings().collect();
-    let [untrusted, refused] = found.as_slice() else { panic!("{found:?}") };
+    let [silent, untrusted, refused] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(silent.row, Row::FrontSilent);
+    assert!(
+        silent.seen.contains("X-Forwarded-For") && silent.seen.contains("X-Forwarded-Proto"),
+        "{silent:?}"
+    );
+    assert!(silent.cause.contains("sent to http://") && silent.fix.contains("$scheme"), "{silent:?}");
     assert_eq!((untrusted.row, refused.row), (Row::FrontUntrusted, Row::RefusedLately));
     assert_eq!(untrusted.fix, "http.trustedproxies: [203.0.113.7]");
     assert!(untrusted.seen.contains("Caddy") && refused.seen.ends_with("3 times"), "{found:?}");
     assert_eq!((refused.hop.to_string().as_str(), journal.exit_code()), ("proxy", 0));
     let told = journal.to_json().to_string();
     assert!(told.contains("the proxy at 10.0.0.1 passes https on for reg.lan"), "{told}");
+    // Where the address is written down, the scheme is nothing that a proxy has to say.
+    let mut journal = Journal::new(|_| {});
+    front::told(&mut journal, &answer, false);
+    let silent = journal.findings().next().expect("a finding");
+    assert!(silent.seen.ends_with("doesn't say who its clients are (X-Forwarded-For)"), "{silent:?}");
 }
 
 /// A place whose configuration is this text.
