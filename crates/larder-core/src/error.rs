@@ -264,7 +264,9 @@ impl From<MetaError> for RegistryError {
     fn from(error: MetaError) -> RegistryError {
         match error {
             MetaError::Storage(error) => error.into(),
-            error @ (MetaError::Index { .. } | MetaError::DamagedLink { .. }) => RegistryError::Meta(error),
+            error @ (MetaError::Index { .. }
+            | MetaError::DamagedLink { .. }
+            | MetaError::OutOfSight { .. }) => RegistryError::Meta(error),
         }
     }
 }

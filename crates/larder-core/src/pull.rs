@@ -106,11 +106,11 @@ impl Registry {
         match self.upstream_of(repository) {
             Some(source) => Box::pin(self.manifest_or_fetch(&source, repository, reference)).await,
             None => {
-                let stored = self.stored_manifest(repository, reference).await?;
-                if let Some(stored) = &stored {
-                    self.note_access(repository, &stored.digest);
-                }
-                Ok(stored.map(PulledManifest::current))
+                let Some(stored) = self.stored_manifest(repository, reference).await? else {
+                    return self.absent().await;
+                };
+                self.note_access(repository, &stored.digest);
+                Ok(Some(PulledManifest::current(stored)))
             }
         }
     }
@@ -121,7 +121,10 @@ impl Registry {
         let repository = access.repository();
         match self.upstream_of(repository) {
             Some(source) => Box::pin(self.blob_or_fetch(&source, repository, digest)).await,
-            None => self.stored_blob(repository, digest).await,
+            None => match self.stored_blob(repository, digest).await? {
+                Some(stored) => Ok(Some(stored)),
+                None => self.absent().await,
+            },
         }
     }
 
@@ -135,8 +138,17 @@ impl Registry {
         let repository = access.repository();
         match self.upstream_of(repository) {
             Some(source) => Box::pin(self.blob_or_ask(&source, repository, digest)).await,
-            None => self.stored_blob(repository, digest).await,
+            None => match self.stored_blob(repository, digest).await? {
+                Some(stored) => Ok(Some(stored)),
+                None => self.absent().await,
+            },
         }
+    }
+
+    /// `None`, unless the data directory has gone: then nobody knows what there is. What an upstream has is fetched all
+    /// the same.
+    async fn absent<T: Send + 'static>(&self) -> Result<Option<T>, RegistryError> {
+        self.blocking(|inner| Ok(inner.disk.confirm().map(|()| None)?)).await
     }
 
     pub(crate) async fn stored_manifest(

@@ -16,6 +16,20 @@ pub enum MetaError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// Where repositories lie, or should lie, can't be looked at. What is stored may belong to them.
+    #[error(
+        "{} {problem}, and nothing goes while nobody knows what it refers to; mount what belongs there, or, if it is not \
+         coming back, {remedy}",
+        path.display()
+    )]
+    OutOfSight {
+        /// The place, relative to the data directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// What to do if that was meant.
+        remedy: &'static str,
+    },
     /// A tag's link file holds no digest and its history none either. Pushing the tag again mends it.
     #[error("{} is damaged: it should hold a digest and holds {held:?}", path.display())]
     DamagedLink {

@@ -17,11 +17,18 @@ use crate::store::MetaStore;
 #[derive(Default)]
 pub(crate) struct HeldElsewhere {
     digests: Mutex<HashSet<Digest>>,
+    /// Where repositories may lie that nobody can see at present.
+    lost: Mutex<Vec<PathBuf>>,
 }
 
 impl HeldElsewhere {
-    pub(crate) fn replace(&self, digests: HashSet<Digest>) {
+    pub(crate) fn replace(&self, digests: HashSet<Digest>, lost: Vec<PathBuf>) {
         *self.digests.lock().unwrap_or_else(PoisonError::into_inner) = digests;
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
+
+    fn first_lost(&self) -> Option<PathBuf> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
     }
 
     fn contains(&self, digest: &Digest) -> bool {
@@ -52,13 +59,18 @@ impl MetaStore {
     /// `false` when `stop` was set before it was through.
     ///
     /// # Errors
-    /// A repository that can't be read: what it refers to isn't known then.
+    /// A repository that can't be read, or may lie where nobody can look: what it refers to isn't known then.
     pub fn know_every_reference(&self, stop: &AtomicBool) -> Result<bool, MetaError> {
         let doubts = self.knowledge.doubts.load(Ordering::SeqCst);
         if self.knowledge.complete_at.load(Ordering::SeqCst) == doubts + 1 {
             return Ok(true);
         }
         self.walk_names()?;
+        if let Err(out_of_sight) = self.see_all_places() {
+            // To be looked for again, and not only after a start.
+            self.names_walked.forget();
+            return Err(out_of_sight);
+        }
         for name in self.index.all_names()? {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
@@ -67,6 +79,28 @@ impl MetaStore {
         }
         self.knowledge.complete_at.store(doubts + 1, Ordering::SeqCst);
         Ok(true)
+    }
+
+    /// An error if repositories may be where nobody can look at present: on a disk that isn't mounted. What they refer to
+    /// would otherwise pass for garbage.
+    fn see_all_places(&self) -> Result<(), MetaError> {
+        self.disk.confirm()?;
+        let has = |path: &str| Ok::<_, MetaError>(self.disk.stat(Path::new(path))?.is_some());
+        if has(layout::BLOBS)? && !has(layout::REPOSITORIES)? {
+            let (path, problem) = (layout::REPOSITORIES.into(), "is not there, although there are blobs");
+            return Err(MetaError::OutOfSight {
+                path,
+                problem,
+                remedy: "make an empty directory of this name",
+            });
+        }
+        match self.held_elsewhere.first_lost() {
+            Some(path) => {
+                let problem = "is a symbolic link that leads nowhere";
+                Err(MetaError::OutOfSight { path, problem, remedy: "remove the link" })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Takes no row for granted any more, as after a start: another program may have worked on the files.

@@ -148,6 +148,10 @@ impl<'a> Inspector<'a> {
                                    delete what it then doesn't see; move it out of the repositories";
                     names.strange.push((path, problem.to_owned()));
                 }
+            } else if entry.leads_nowhere {
+                let problem = "a symbolic link that leads nowhere: repositories may lie on a disk that isn't mounted, and the \
+                               collector takes nothing away until it is, or the link is removed";
+                names.strange.push((path, problem.to_owned()));
             } else if entry.is_directory {
                 let child =
                     if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use larder_oci::{Algorithm, Digest, RepoName, Tag, UploadId};
 
+pub(crate) const BLOBS: &str = "docker/registry/v2/blobs";
 pub(crate) const REPOSITORIES: &str = "docker/registry/v2/repositories";
 pub(crate) const INDEX: &str = "larder/index.db";
 

@@ -22,6 +22,17 @@ const LONGEST_MANIFEST: u64 = 8 << 20;
 /// walk where symbolic links make a ring.
 const DEEPEST_NAME: usize = 128;
 
+/// What a walk over the directories finds.
+#[derive(Default)]
+struct NamesOnDisk {
+    /// Repositories; `true` beside one that has, or has had, a manifest.
+    found: Vec<(RepoName, bool)>,
+    /// Directories that look like repositories and have names that are none.
+    strange: Vec<PathBuf>,
+    /// Symbolic links that lead nowhere: repositories may lie on a disk that isn't mounted.
+    lost: Vec<PathBuf>,
+}
+
 impl MetaStore {
     /// Makes one repository's index rows equal to its files, if this process hasn't done so yet.
     pub fn reconcile(&self, name: &RepoName) -> Result<(), MetaError> {
@@ -89,10 +100,10 @@ impl MetaStore {
     }
 
     fn walk_names_again(&self) -> Result<(), MetaError> {
-        let mut found = Vec::new();
-        let mut strange = Vec::new();
-        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut found, &mut strange)?;
-        self.held_elsewhere.replace(self.digests_below(&strange)?);
+        let mut names = NamesOnDisk::default();
+        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut names)?;
+        let NamesOnDisk { found, strange, lost } = names;
+        self.held_elsewhere.replace(self.digests_below(&strange)?, lost);
         self.index.add_names(&found)?;
         let found: HashSet<RepoName> = found.into_iter().map(|(name, _)| name).collect();
         for name in self.index.all_names()? {
@@ -101,6 +112,8 @@ impl MetaStore {
                 let _excluded = state.exclude();
                 if !self.is_repository(&name)? {
                     self.index.remove_repository(&name)?;
+                    // It may come back as it was: a disk that was not mounted.
+                    state.doubt();
                 }
             }
         }
@@ -127,9 +140,9 @@ impl MetaStore {
 
     /// Every repository in the directory; `true` beside a name means that it has, or has had, a manifest.
     pub(crate) fn names_on_disk(&self) -> Result<Vec<(RepoName, bool)>, MetaError> {
-        let mut found = Vec::new();
-        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut found, &mut Vec::new())?;
-        Ok(found)
+        let mut names = NamesOnDisk::default();
+        self.collect_names(Path::new(layout::REPOSITORIES), "", 0, &mut names)?;
+        Ok(names.found)
     }
 
     /// Whether the directory is a repository's, and not only on the way to another one's.
@@ -147,8 +160,7 @@ impl MetaStore {
         directory: &Path,
         name: &str,
         depth: usize,
-        found: &mut Vec<(RepoName, bool)>,
-        strange: &mut Vec<PathBuf>,
+        names: &mut NamesOnDisk,
     ) -> Result<(), MetaError> {
         if depth > DEEPEST_NAME {
             return Ok(());
@@ -157,19 +169,25 @@ impl MetaStore {
         let has = |wanted: &str| entries.iter().any(|entry| entry.is_directory && entry.name == wanted);
         if layout::OF_A_REPOSITORY.into_iter().any(has) {
             match name.parse::<RepoName>() {
-                Ok(parsed) => found.push((parsed, has("_manifests") || has("_layers"))),
+                Ok(parsed) => names.found.push((parsed, has("_manifests") || has("_layers"))),
                 Err(error) => {
                     tracing::warn!(
                         directory = %directory.display(), %error,
                         "this directory looks like a repository but no client can ask for it"
                     );
-                    strange.push(directory.to_owned());
+                    names.strange.push(directory.to_owned());
                 }
             }
         }
-        for entry in entries.iter().filter(|entry| entry.is_directory && !entry.name.starts_with('_')) {
+        for entry in entries.iter().filter(|entry| !entry.name.starts_with('_')) {
+            if entry.leads_nowhere {
+                names.lost.push(directory.join(&entry.name));
+            }
+            if !entry.is_directory {
+                continue;
+            }
             let child = if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };
-            self.collect_names(&directory.join(&entry.name), &child, depth + 1, found, strange)?;
+            self.collect_names(&directory.join(&entry.name), &child, depth + 1, names)?;
         }
         Ok(())
     }

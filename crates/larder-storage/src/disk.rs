@@ -12,7 +12,7 @@ use crate::directory_syncs::DirectorySyncs;
 use crate::error::{DiskOperation, StorageError};
 use crate::hook::{DiskHook, Mutation};
 use crate::names::Names;
-use crate::root::{self, STAGING};
+use crate::root::{self, RootLock, STAGING};
 
 /// How many directories are remembered as durable. At about 150 bytes each this stays below 10 MB;
 /// when it is full it starts over, which costs some extra syncs and nothing else.
@@ -27,8 +27,8 @@ pub struct Disk {
     hook: Option<Arc<dyn DiskHook>>,
     /// Shared by whoever puts a file in its place; excluded while one is looked at and moved aside.
     pub(crate) placing: RwLock<()>,
-    /// Unlocks when dropped. Without it nothing may be changed.
-    lock: Option<File>,
+    /// Without it nothing may be changed.
+    pub(crate) lock: Option<RootLock>,
 }
 
 /// What is known of a file or directory without reading it.
@@ -51,6 +51,8 @@ pub struct Entry {
     pub name: String,
     /// Whether it is a directory.
     pub is_directory: bool,
+    /// Whether it is a symbolic link to something that isn't there: a disk that isn't mounted, perhaps.
+    pub leads_nowhere: bool,
 }
 
 impl Disk {
@@ -68,7 +70,7 @@ impl Disk {
         Ok(disk)
     }
 
-    pub(crate) fn over(root: &Path, hook: Option<Arc<dyn DiskHook>>, lock: Option<File>) -> Disk {
+    pub(crate) fn over(root: &Path, hook: Option<Arc<dyn DiskHook>>, lock: Option<RootLock>) -> Disk {
         let (syncs, durable, placing) = (DirectorySyncs::default(), Mutex::default(), RwLock::default());
         Disk { root: root.to_owned(), syncs, durable, hook, placing, lock }
     }
@@ -146,13 +148,14 @@ impl Disk {
             let entry = entry.map_err(failed)?;
             let kind = entry.file_type().map_err(failed)?;
             // A symbolic link counts as what it points at: people link repositories to other disks.
-            let is_directory = if kind.is_symlink() {
-                self.stat(&path.join(entry.file_name()))?.is_some_and(|stat| stat.is_directory)
+            let (is_directory, leads_nowhere) = if kind.is_symlink() {
+                let target = self.stat(&path.join(entry.file_name()))?;
+                (target.is_some_and(|stat| stat.is_directory), target.is_none())
             } else {
-                kind.is_dir()
+                (kind.is_dir(), false)
             };
             if let Ok(name) = entry.file_name().into_string() {
-                entries.push(Entry { name, is_directory });
+                entries.push(Entry { name, is_directory, leads_nowhere });
             }
         }
         Ok(Some(entries))
@@ -453,8 +456,10 @@ impl Disk {
     }
 
     fn announce(&self, mutation: Mutation<'_>) -> io::Result<usize> {
-        if self.lock.is_none() {
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        let Some(lock) = &self.lock else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
+        // What makes a name. All else is done to a file that has one.
+        if matches!(mutation, Mutation::Rename { .. } | Mutation::CreateDirectory(_)) {
+            lock.confirm()?;
         }
         self.hook.as_ref().map_or(Ok(usize::MAX), |hook| hook.before(mutation))
     }

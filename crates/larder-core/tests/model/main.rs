@@ -23,6 +23,8 @@ mod growth;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod out_of_sight;
+#[cfg(test)]
 mod pausing;
 #[cfg(test)]
 mod planning;
