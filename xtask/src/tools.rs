@@ -60,11 +60,13 @@ const GO_TOOLS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Programs whose module says `exclude`, which `go install` refuses: built where the module is unpacked.
+/// Programs whose module says `exclude`, which `go install` refuses, or that need another name: built where the module is unpacked.
 /// (program, module, version, its command in the module).
 const GO_MODULES: &[(&str, &str, &str, &str)] = &[
     ("buildkitd", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildkitd"),
     ("buildctl", "github.com/moby/buildkit", "v0.34.2", "./cmd/buildctl"),
+    // Debian's is 1.6; under a name of its own, so that it isn't taken for that one.
+    ("containerd-2", "github.com/containerd/containerd/v2", "v2.4.2", "./cmd/containerd"),
     ("docker-buildx", "github.com/docker/buildx", "v0.30.1", "./cmd/buildx"),
     ("traefik", "github.com/traefik/traefik/v3", TRAEFIK, "./cmd/traefik"),
 ];

@@ -1,13 +1,13 @@
 //! BuildKit: `buildkitd.toml`, and the builders of docker buildx, which keep a copy of theirs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use toml_edit::{DocumentMut, Item};
 
-use super::{Machine, Spoken, Trouble, json, names, texts, toml, unreadable};
+use super::{Machine, Spoken, Trouble, json, names, text, texts, toml, unreadable};
 use crate::check::Told;
 use crate::finding::{Hop, Row};
 use crate::net::Scheme;
@@ -49,15 +49,24 @@ pub(super) fn builders(machine: &Machine) -> (Vec<Builder>, Vec<Trouble>) {
         };
         let nodes = described.get("Nodes").and_then(Value::as_array).into_iter().flatten();
         // The nodes of a builder are made alike, but each may have a file of its own.
-        for config in nodes.filter_map(|node| node.get("Files")?.get(CONFIG)?.as_str()) {
-            let text = STANDARD.decode(config).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            match text.and_then(|text| text.parse::<DocumentMut>().ok()) {
+        for config in nodes.filter_map(config_of) {
+            match config.and_then(|text| text.parse::<DocumentMut>().ok()) {
                 Some(config) => builders.push(Builder { name: name.clone(), file: file.clone(), config }),
                 None => troubles.push(unreadable(&file, &format!("its {CONFIG} is no TOML"))),
             }
         }
     }
     (builders, troubles)
+}
+
+/// What a node was made with, if it was made with a configuration; `None` in it when that can't be read.
+fn config_of(node: &Value) -> Option<Option<String>> {
+    if let Some(kept) = node.get("Files").and_then(|files| files.get(CONFIG)?.as_str()) {
+        return Some(STANDARD.decode(kept).ok().and_then(|bytes| String::from_utf8(bytes).ok()));
+    }
+    // Releases before 0.7 keep only where the file is, and read it when the builder starts.
+    let file = node.get("ConfigFile")?.as_str().filter(|file| !file.is_empty())?;
+    text(Path::new(file)).ok().flatten().map(Some)
 }
 
 /// The mirrors in a configuration: (whose, as it is written).

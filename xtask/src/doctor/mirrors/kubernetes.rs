@@ -19,40 +19,42 @@ enum Distribution {
     Rke2,
 }
 
+/// Debian's containerd, which tells crictl where it looks for mirrors, and a newer one, which doesn't.
+const CONTAINERDS: [(&str, &str); 2] = [
+    ("containerd", "looks for mirrors in no directory: it reads config_path at its start alone"),
+    (
+        "containerd-2",
+        "doesn't look for mirrors there, though ctr gets the image by the same file: it reads config_path",
+    ),
+];
+
 pub(super) fn cases(report: &mut Report, stand: &Stand<'_>) {
-    report.case(
-        "doctor --mirrors",
-        "Kubernetes' containerd pulls both upstreams' canaries by the printed files",
-        || {
-            let into = stand.printed("containerd", "cri", &["docker.io", "ghcr.io"])?;
-            let found = stand.kubernetes("right", &into, "/etc/containerd/certs.d", true)?;
+    for (program, cause) in CONTAINERDS {
+        let title = format!("Kubernetes' {program} pulls both upstreams' canaries by the printed files");
+        report.case("doctor --mirrors", &title, || {
+            let into = stand.printed("containerd", &format!("cri-{program}"), &["docker.io", "ghcr.io"])?;
+            let found = stand.kubernetes(program, "right", &into, "/etc/containerd/certs.d", true)?;
             found.found.nothing()?;
             found.has("Kubernetes pulled docker.io/library/larder-canary:")?;
             found.has("Kubernetes pulled ghcr.io/larder-doctor.invalid/canary:")
-        },
-    );
-    report.case(
-        "doctor --mirrors",
-        "containerd that was not started again knows no mirror for Kubernetes",
-        || {
-            let into = stand.printed("containerd", "cri-before", &["ghcr.io"])?;
-            let found = stand.kubernetes("before", &into, "", true)?;
+        });
+        let title = format!("{program} that was not started again knows no mirror for Kubernetes");
+        report.case("doctor --mirrors", &title, || {
+            let into = stand.printed("containerd", &format!("cri-before-{program}"), &["ghcr.io"])?;
+            let found = stand.kubernetes(program, "before", &into, "", true)?;
             found.has("containerd pulled ghcr.io/larder-doctor.invalid/canary:")?;
             found.found.exactly(&["mirror-bypassed"], "this machine", "sudo systemctl restart containerd")?;
-            found.found.because(
-                "mirror-bypassed",
-                "looks for mirrors in no directory: it reads config_path at its start alone",
-            )?;
+            found.found.because("mirror-bypassed", cause)?;
             found.has("it asked ghcr.io")
-        },
-    );
+        });
+    }
     report.case(
         "doctor --mirrors",
         "Kubernetes' containerd goes past a mirror at the wrong port in silence",
         || {
             let into = stand.printed("containerd", "cri-port", &["ghcr.io"])?;
             put_wrong(&into.join("etc/containerd/certs.d/ghcr.io/hosts.toml"), &stand.server.host, NOWHERE)?;
-            let found = stand.kubernetes("port", &into, "/etc/containerd/certs.d", false)?;
+            let found = stand.kubernetes("containerd", "port", &into, "/etc/containerd/certs.d", false)?;
             found.found.exactly(&["mirror-bypassed"], "this machine", "larder client containerd")?;
             found.found.because("mirror-bypassed", "Kubernetes can't get an image from the mirror")?;
             found.has("it got nothing there: ")
@@ -152,15 +154,23 @@ type Covers<'c> = [(&'c Path, &'c str)];
 
 impl Stand<'_> {
     /// The containerd that runs was started with this `config_path`, whatever the printed file says.
-    fn kubernetes(&self, title: &str, into: &Path, config_path: &str, with_ctr: bool) -> Result<Said> {
+    fn kubernetes(
+        &self,
+        program: &str,
+        title: &str,
+        into: &Path,
+        config_path: &str,
+        with_ctr: bool,
+    ) -> Result<Said> {
         let etc = into.join("etc/containerd");
         let covers: &Covers<'_> = &[(&etc, "/etc/containerd")];
-        let (mut daemon, socket) = self.cri(&format!("cri-{title}"), covers, config_path)?;
+        let title = format!("cri-{title}-{program}");
+        let (mut daemon, socket) = self.cri(program, &title, covers, config_path)?;
         let mut programs = vec![("crictl", places::tools().join("crictl"))];
         if with_ctr {
             programs.push(("ctr", PathBuf::from("/usr/bin/ctr")));
         }
-        let path = path_of(self.ring, &format!("cri-{title}"), &programs)?;
+        let path = path_of(self.ring, &title, &programs)?;
         let said = self.examine(&self.server.host, covers, |run| {
             let endpoint = format!("unix://{}", socket.display());
             run.env("PATH", path)
@@ -200,7 +210,7 @@ impl Stand<'_> {
         let etc = into.join("etc/rancher/k3s");
         let covers: &Covers<'_> = &[(&etc, distribution.etc()), (&data, distribution.data())];
         let certs = format!("{}/agent/etc/containerd/certs.d", distribution.data());
-        let (mut daemon, socket) = self.cri(&title, covers, &certs)?;
+        let (mut daemon, socket) = self.cri("containerd", &title, covers, &certs)?;
         let endpoint = format!("unix://{}", socket.display());
         let crictl = places::tools().join("crictl");
         let mut programs = Vec::new();
@@ -230,7 +240,13 @@ impl Stand<'_> {
     }
 
     /// A containerd with its CRI, where the directories are covered.
-    fn cri(&self, title: &str, covers: &Covers<'_>, config_path: &str) -> Result<(Daemon, PathBuf)> {
+    fn cri(
+        &self,
+        program: &str,
+        title: &str,
+        covers: &Covers<'_>,
+        config_path: &str,
+    ) -> Result<(Daemon, PathBuf)> {
         let home = self.ring.make_short_dir()?;
         let socket = home.join("c.sock");
         let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
@@ -241,7 +257,7 @@ impl Stand<'_> {
             home.join("s"),
         );
         let config = self.ring.write(&format!("{title}.toml"), config)?;
-        let script = format!("{}exec containerd --config \"$0\"", super::covering(covers));
+        let script = format!("{}exec {program} --config \"$0\"", super::covering(covers));
         let run = Run::new("unshare").args(["-m", "bash", "-c", &script]).arg(config);
         let mut daemon = run.daemon(self.ring, title)?;
         daemon.wait_until("crictl reaches it", START_LIMIT, || {

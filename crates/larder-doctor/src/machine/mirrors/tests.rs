@@ -102,6 +102,10 @@ fn buildkits_mirrors_are_those_of_its_files_and_of_each_builder() {
     let node = format!("{{\"Name\": \"n\", \"Files\": {{\"buildkitd.toml\": \"{files}\"}}}}");
     write(&machine, "home/alice/.docker/buildx/instances/team", &format!("{{\"Nodes\": [{node}, {node}]}}"));
     write(&machine, "home/alice/.docker/buildx/instances/plain", "{\"Nodes\": [{\"Name\": \"n\"}]}");
+    let old = machine.root.join("old.toml");
+    std::fs::File::create(&old).unwrap().write_all(config("/old").as_bytes()).unwrap();
+    let old = format!("{{\"Nodes\": [{{\"ConfigFile\": {:?}}}]}}", old.display().to_string());
+    write(&machine, "home/alice/.docker/buildx/instances/old", &old);
     let daemons = |machine: &Machine| -> Vec<(Engine, String)> {
         machine.buildkit_mirrors(&spoken()).into_iter().map(|mirror| (mirror.engine, mirror.daemon)).collect()
     };
@@ -110,14 +114,16 @@ fn buildkits_mirrors_are_those_of_its_files_and_of_each_builder() {
         [
             ("docker.io", "/v2/", true, true),
             ("docker.io", "/v2/docker.io/", true, true),
+            ("docker.io", "/v2/old/", true, true),
             ("docker.io", "/v2/v2/docker.io/", true, true)
         ]
     );
     let root = "unix:///run/buildkit/buildkitd.sock".to_owned();
     let own = "unix:///run/user/7/buildkit/buildkitd.sock".to_owned();
-    let team = (Engine::Buildx, "team".to_owned());
+    let builders = ["old", "team"].map(|name| (Engine::Buildx, name.to_owned()));
     machine.runtime_dir = Some(PathBuf::from("/run/user/7"));
-    let usual = [(Engine::BuildKit, root.clone()), (Engine::BuildKit, own.clone()), team.clone()];
+    let usual =
+        [vec![(Engine::BuildKit, root.clone()), (Engine::BuildKit, own.clone())], builders.to_vec()].concat();
     assert_eq!(daemons(&machine), usual);
     for named in [root, own] {
         machine.buildkit_host = Some(named);
@@ -125,7 +131,7 @@ fn buildkits_mirrors_are_those_of_its_files_and_of_each_builder() {
     }
     machine.buildkit_host = Some("tcp://builder.lan:1234".to_owned());
     let named = (Engine::BuildKit, "tcp://builder.lan:1234".to_owned());
-    assert_eq!(daemons(&machine), [named.clone(), named, team]);
+    assert_eq!(daemons(&machine), [vec![named.clone(), named], builders.to_vec()].concat());
 }
 
 #[test]
