@@ -261,7 +261,8 @@ impl RemoteRegistry {
             }
             StatusCode::UNAUTHORIZED => Err(self.not_believed(mirror, who, response).await),
             StatusCode::FORBIDDEN => {
-                let words = format!("denies this to {}{}", who.account.label(), quoted(response).await);
+                let by = self.transport.perhaps_by_proxy(response.url());
+                let words = format!("denies this to {}{by}{}", who.account.label(), quoted(response).await);
                 Err(failed(mirror, UpstreamFailure::Denied, words))
             }
             StatusCode::TOO_MANY_REQUESTS => {
@@ -278,7 +279,8 @@ impl RemoteRegistry {
                 Err(failed(mirror, UpstreamFailure::RateLimited { retry_after: Some(pause) }, words))
             }
             _ => {
-                let words = format!("answers {status}{}", quoted(response).await);
+                let by = self.transport.perhaps_by_proxy(response.url());
+                let words = format!("answers {status}{by}{}", quoted(response).await);
                 Err(failed(mirror, UpstreamFailure::Failed { status: status.as_u16() }, words))
             }
         }

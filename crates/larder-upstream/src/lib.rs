@@ -21,6 +21,7 @@ mod rate_limit;
 mod accounts;
 mod challenge;
 mod tokens;
+mod proxies;
 mod transport;
 mod reach;
 mod traffic;
@@ -28,6 +29,7 @@ mod snapshot;
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use known::{KNOWN, KnownRegistry, Quirks, known};
+pub use proxies::EnvironmentProxies;
 pub use remote::RemoteRegistry;
 pub use secret::Secret;
 pub use settings::{AccountSettings, CredentialSource, ProxyUrl, Settings};

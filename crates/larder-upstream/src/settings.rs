@@ -5,6 +5,7 @@ use larder_oci::RepositoryPattern;
 
 use crate::base_url::BaseUrl;
 use crate::known::Quirks;
+use crate::proxies::EnvironmentProxies;
 use crate::secret::Secret;
 
 /// What the operator says of one upstream's connections.
@@ -20,8 +21,10 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// Certificate authorities that are trusted beside the system's: a PEM file.
     pub ca_file: Option<PathBuf>,
-    /// A proxy for everything that is asked; without it, what `HTTPS_PROXY` and its like say.
+    /// A proxy for everything that is asked; without it, what the environment says.
     pub proxy: Option<ProxyUrl>,
+    /// What that is.
+    pub environment: EnvironmentProxies,
     /// How long a connection may take, TLS included.
     pub connect_timeout: Duration,
     /// How long the headers of an answer may take, connection, redirects and token included.
@@ -96,6 +99,7 @@ impl Settings {
             hosts: Vec::new(),
             ca_file: None,
             proxy: None,
+            environment: EnvironmentProxies::of_this_process(),
             connect_timeout: Duration::from_secs(3),
             // Clients give up after 30 s without headers (containerd 2.3).
             answer_timeout: Duration::from_secs(15),

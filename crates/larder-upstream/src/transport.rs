@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use larder_core::{UpstreamError, UpstreamFailure};
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Response, Url};
 
 use crate::base_url::host_and_port;
+use crate::proxies::{NoProxyUrl, Proxies, refusal, wants_login};
 use crate::reach::{Forbidden, PublicOnly, Reach, WrittenDown};
 use crate::settings::Settings;
 
@@ -44,6 +44,17 @@ pub enum TransportError {
         /// The upstream.
         upstream: String,
     },
+    /// The environment's proxy is none. It isn't repeated either.
+    #[error(
+        "the upstream {upstream}: the variable {variable} must be a proxy's URL such as http://proxy.lab:3128 (https, socks5 and \
+         socks5h will do, too); put it right, or exempt everything with NO_PROXY=*, or give the upstream a proxy of its own"
+    )]
+    EnvironmentProxy {
+        /// The upstream.
+        upstream: String,
+        /// The variable.
+        variable: &'static str,
+    },
     /// No client can be made at all.
     #[error("the upstream {upstream} can't be asked")]
     Client {
@@ -60,6 +71,7 @@ pub(crate) struct Transport {
     anywhere: Client,
     public: Client,
     pub(crate) written_down: WrittenDown,
+    proxies: Proxies,
     answer_timeout: Duration,
 }
 
@@ -95,12 +107,18 @@ impl Transport {
     pub(crate) fn new(settings: &Settings) -> Result<Transport, TransportError> {
         let urls = || settings.urls.iter().map(|base| base.url());
         let written_down = WrittenDown::new(urls(), &settings.hosts);
-        let local = urls().all(is_this_machine);
-        let anywhere = client(settings, local, |builder| builder)?;
-        let public = client(settings, local, |builder| {
-            builder.dns_resolver(Arc::new(PublicOnly { except: proxies(settings) }))
+        let proxies = Proxies::of_settings(settings).map_err(|NoProxyUrl(variable)| {
+            let upstream = settings.name.clone();
+            match variable {
+                Some(variable) => TransportError::EnvironmentProxy { upstream, variable },
+                None => TransportError::Proxy { upstream },
+            }
         })?;
-        Ok(Transport { anywhere, public, written_down, answer_timeout: settings.answer_timeout })
+        let anywhere = client(settings, &proxies, |builder| builder)?;
+        let public = client(settings, &proxies, |builder| {
+            builder.dns_resolver(Arc::new(PublicOnly { except: proxies.hosts() }))
+        })?;
+        Ok(Transport { anywhere, public, written_down, proxies, answer_timeout: settings.answer_timeout })
     }
 
     /// Asks, and follows redirects, within the time for an answer.
@@ -166,7 +184,21 @@ impl Transport {
                 .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(form.clone());
         }
-        request.send().await.map_err(|error| Failed::of(url, error))
+        let proxy = self.proxies.of(url);
+        let answer = request.send().await.map_err(|error| Failed::through(proxy, url, error))?;
+        match proxy {
+            Some(proxy) if answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(Failed::of_proxy(proxy, wants_login(proxy, &host_and_port(url)), None))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Of an answer that a proxy may have given: which one, in words to follow others.
+    pub(crate) fn perhaps_by_proxy(&self, answered: &Url) -> String {
+        // Into a tunnel no proxy can speak.
+        let proxy = self.proxies.named(answered).filter(|_| answered.scheme() == "http");
+        proxy.map(|proxy| format!(" (it or the proxy on the way, {proxy})")).unwrap_or_default()
     }
 }
 
@@ -185,7 +217,7 @@ fn redirect(answer: &Response) -> Option<&str> {
 
 fn client(
     settings: &Settings,
-    local: bool,
+    proxies: &Proxies,
     with: impl Fn(ClientBuilder) -> ClientBuilder,
 ) -> Result<Client, TransportError> {
     let upstream = || settings.name.clone();
@@ -197,25 +229,22 @@ fn client(
         })?,
         None => Vec::new(),
     };
-    let proxy = match &settings.proxy {
-        Some(url) => Some(Proxy::all(&url.0).map_err(|_| TransportError::Proxy { upstream: upstream() })?),
-        None => None,
-    };
     let build = |with_roots: bool| {
-        let mut builder = with(Client::builder())
+        let builder = with(Client::builder())
             // Redirects are followed by hand.
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .user_agent(LARDER)
             .connect_timeout(settings.connect_timeout)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .tcp_nodelay(true);
-        if let Some(proxy) = &proxy {
-            builder = builder.proxy(proxy.clone());
-        } else if local {
-            builder = builder.no_proxy();
-        }
-        builder = if with_roots {
+            .tcp_nodelay(true)
+            // None but those that are meant.
+            .no_proxy()
+            .proxy({
+                let proxies = proxies.clone();
+                Proxy::custom(move |url| proxies.of(url).cloned())
+            });
+        let builder = if with_roots {
             builder.tls_certs_merge(authorities.iter().cloned())
         } else {
             builder.tls_certs_only(authorities.iter().cloned())
@@ -235,32 +264,12 @@ fn client(
     })
 }
 
-/// The hosts of the proxies that may stand between: the operator's, or those that the environment names.
-fn proxies(settings: &Settings) -> Vec<String> {
-    const VARIABLES: [&str; 6] =
-        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-    let urls: Vec<String> = match &settings.proxy {
-        Some(proxy) => vec![proxy.0.clone()],
-        None => VARIABLES.iter().filter_map(|name| std::env::var(name).ok()).collect(),
-    };
-    let host = |text: &String| {
-        let url = Url::parse(text).ok().filter(Url::has_host);
-        url.or_else(|| Url::parse(&format!("http://{text}")).ok())?.host_str().map(str::to_owned)
-    };
-    urls.iter().filter_map(host).collect()
-}
-
 fn authorities(path: &Path) -> Result<Vec<Certificate>, Box<dyn Error + Send + Sync>> {
     let found = Certificate::from_pem_bundle(&std::fs::read(path)?)?;
     if found.is_empty() {
         return Err("it holds no certificate in PEM form".into());
     }
     Ok(found)
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Failed {
@@ -284,6 +293,31 @@ impl Failed {
 
     fn astray(url: &Url, forbidden: Forbidden) -> Failed {
         Failed::garbled(url, &format!("redirects where Larder doesn't follow: {forbidden}"), None)
+    }
+
+    /// A proxy stood in the way.
+    fn of_proxy(
+        proxy: &Url,
+        (failure, words): (UpstreamFailure, String),
+        cause: Option<Arc<dyn Error + Send + Sync>>,
+    ) -> Failed {
+        Failed { failure, host: host_and_port(proxy), words, cause }
+    }
+
+    /// As [`of`](Failed::of), where a proxy may be to blame.
+    fn through(proxy: Option<&Url>, url: &Url, error: reqwest::Error) -> Failed {
+        let Some(proxy) = proxy else { return Failed::of(url, error) };
+        let host = host_and_port(url);
+        let refusal = causes(&error).find_map(|cause| refusal(proxy, &host, &cause.to_string()));
+        if let Some(refusal) = refusal {
+            return Failed::of_proxy(proxy, refusal, Some(Arc::new(error.without_url())));
+        }
+        let is_tls = tls_error(&error).is_some();
+        let mut failed = Failed::of(url, error);
+        if !is_tls && matches!(failed.failure, UpstreamFailure::Unreachable | UpstreamFailure::TimedOut) {
+            failed.words = format!("{}, through the proxy {}", failed.words, host_and_port(proxy));
+        }
+        failed
     }
 
     pub(crate) fn of(url: &Url, error: reqwest::Error) -> Failed {

@@ -5,9 +5,11 @@ mod larder;
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
     use std::path::Path;
+    use std::time::Duration;
 
     use crate::larder::*;
 
@@ -186,6 +188,36 @@ mod tests {
         assert_eq!(read(&authority), pem);
         let _two = trusting("two", &second);
         eventually(|| checked(&second).then_some(()));
+    }
+
+    #[test]
+    fn upstreams_are_asked_through_the_proxy_that_the_environment_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", proxy.local_addr().unwrap());
+        let upstreams = "upstreams:\n- {name: lab, prefix: /, urls: [\"http://registry.invalid\"]}\n";
+        let larder =
+            Larder::start(directory.path(), "", upstreams, &[("http_proxy", &url), ("NO_PROXY", "x.y")]);
+        let (sender, asked) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in proxy.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                    head.extend(byte);
+                }
+                let line = String::from_utf8(head).unwrap().lines().next().unwrap_or_default().to_owned();
+                // Whoever listens may have what he needs.
+                let _ = sender.send(line);
+                stream
+                    .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        assert_eq!(get_tcp(larder.address(), "/v2/app/manifests/latest").unwrap().status, 404);
+        let line = asked.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(line.ends_with(" http://registry.invalid/v2/app/manifests/latest HTTP/1.1"), "{line}");
     }
 
     /// The program is most of what is in memory at rest, and larger here than it ever is when it is shipped.
