@@ -167,6 +167,17 @@ impl Index {
         })
     }
 
+    /// Whether the repository has a tag, a manifest or a blob.
+    pub(crate) fn holds_anything(&self, repository: &RepoName) -> Result<bool, MetaError> {
+        let found: Vec<bool> = self.rows(
+            "SELECT EXISTS (SELECT 1 FROM tags WHERE repository = repositories.id) OR EXISTS (SELECT 1 FROM manifests WHERE repository = repositories.id)
+             OR EXISTS (SELECT 1 FROM blobs WHERE repository = repositories.id) FROM repositories WHERE name = ?1",
+            [repository.as_str()],
+            |row| row.get(0),
+        )?;
+        Ok(found.contains(&true))
+    }
+
     pub(crate) fn tag_rows(&self, repository: &RepoName) -> Result<Vec<TagRow>, MetaError> {
         self.rows(
             "SELECT tags.name, digest, modified, inode, copied FROM tags JOIN repositories ON id = repository

@@ -15,6 +15,10 @@ pub(crate) const INDEX: &str = "larder/index.db";
 /// A directory that holds one of these is a repository.
 pub(crate) const OF_A_REPOSITORY: [&str; 3] = ["_manifests", "_layers", "_uploads"];
 
+/// What a repository's directory has of a repository, in the order in which it goes: while any of [`OF_A_REPOSITORY`] is
+/// left, a walk finds the rest.
+pub(crate) const PARTS_OF_A_REPOSITORY: [&str; 4] = ["_larder", "_manifests", "_layers", "_uploads"];
+
 /// Longest link that is read: a sha512 digest has 135 bytes; a newline or two are forgiven.
 pub(crate) const LONGEST_LINK: u64 = 256;
 

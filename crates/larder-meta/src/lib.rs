@@ -33,6 +33,7 @@ mod counts;
 mod usage;
 mod quotas;
 mod release;
+mod emptied;
 mod restore;
 mod inspect;
 mod mend;

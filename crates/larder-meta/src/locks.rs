@@ -89,6 +89,12 @@ impl NamesWalked {
         walk().inspect_err(|_| self.forget())
     }
 
+    /// Runs what takes a name away, between walks: one that has found the name would put it back.
+    pub(crate) fn between_walks<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _walking = self.walking.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+
     /// Takes no lock: who calls this holds a repository's, and the walk takes those.
     pub(crate) fn forget(&self) {
         self.done.store(false, Ordering::Release);

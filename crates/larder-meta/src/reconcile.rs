@@ -146,7 +146,7 @@ impl MetaStore {
     }
 
     /// Whether the directory is a repository's, and not only on the way to another one's.
-    fn is_repository(&self, name: &RepoName) -> Result<bool, MetaError> {
+    pub(crate) fn is_repository(&self, name: &RepoName) -> Result<bool, MetaError> {
         for part in layout::OF_A_REPOSITORY {
             if self.disk.stat(&layout::repository(name).join(part))?.is_some_and(|stat| stat.is_directory) {
                 return Ok(true);

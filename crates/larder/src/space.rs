@@ -214,6 +214,11 @@ fn summary(answer: &Value) -> String {
         number("/collected/manifests"),
         number("/collected/links"),
     );
+    match number("/collected/repositories") {
+        0 => {}
+        1 => text.push_str("\none repository held nothing any more and is gone"),
+        more => text.push_str(&format!("\n{more} repositories held nothing any more and are gone")),
+    }
     if number("/collected/promised") > 0 {
         text.push_str("\nsome stay for now: pushes work on them, or clients were told of them");
     }

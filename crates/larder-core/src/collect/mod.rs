@@ -315,6 +315,7 @@ fn report(trouble: &str, outcome: Result<Collected, RegistryError>) {
             blobs = collected.contents,
             manifests = collected.manifests,
             links = collected.links,
+            repositories = collected.repositories,
             "took away what nothing refers to"
         ),
         Err(error) => {

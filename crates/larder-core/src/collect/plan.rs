@@ -10,7 +10,7 @@ use larder_meta::{Doomed, RepositoryContents};
 use larder_oci::{Algorithm, Digest, RepoName};
 use serde::Serialize;
 
-use crate::collect::{Collected, Run};
+use crate::collect::{Collected, Run, final_before};
 use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
 
@@ -198,6 +198,10 @@ impl Inner {
         let doomed = self.doomed();
         for name in self.meta.known_repositories()? {
             self.empty_repository(&name, planning, &doomed, run, &mut done)?;
+            // As for content without a link: nobody is pushing, or it has to be old.
+            let grace = self.settings.collection.grace;
+            let before = final_before((self.environment.now)(), Run { now: planning.young, ..run }, grace);
+            self.take_away_if_empty(&name, Some(before), &mut done)?;
         }
         self.each_content(|digest| {
             if self.meta.is_referred_to(digest)? != Some(false) {

@@ -233,6 +233,11 @@ impl Removals {
         self.lock().needed.get(repository).is_some_and(|needed| needed.contains_key(digest))
     }
 
+    /// Whether there is a deletion in this repository that can be undone.
+    pub(crate) fn are_in(&self, repository: &RepoName) -> bool {
+        self.lock().needed.contains_key(repository)
+    }
+
     /// Whether a deletion that can be undone needs this content.
     pub(crate) fn name(&self, digest: &Digest) -> bool {
         self.lock().named.contains_key(digest)

@@ -10,7 +10,7 @@ use larder_meta::Page;
 use larder_oci::{Algorithm, Digest, RepoName};
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::{Collected, FIRST_SWEEP, Run, SWEEP_EVERY};
+use crate::collect::{Collected, FIRST_SWEEP, Run, SWEEP_EVERY, final_before};
 use crate::error::RegistryError;
 use crate::registry::{Inner, Registry};
 
@@ -154,6 +154,13 @@ impl Inner {
         }
         if !page.more {
             self.forget_accesses_of_gone(&name, None);
+            // Another program may have emptied it, and may be about to use it.
+            let now = (self.environment.now)();
+            self.take_away_if_empty(
+                &name,
+                Some(final_before(now, run, self.settings.collection.grace)),
+                done,
+            )?;
         }
         let last = page.items.last().map(|(digest, _)| *digest);
         Ok(last.filter(|_| page.more).map(|last| Part::Repository(name, Some(last))))

@@ -35,6 +35,8 @@ pub struct Collected {
     pub contents: u64,
     /// Bytes that these had.
     pub bytes: u64,
+    /// Repositories that held nothing any more.
+    pub repositories: u64,
     /// What stays for now because a client was told that it is there, or a push works on it.
     pub promised: u64,
     /// What stays because it could not be told whether something needs it.
@@ -54,6 +56,7 @@ impl AddAssign for Collected {
         self.links += other.links;
         self.contents += other.contents;
         self.bytes += other.bytes;
+        self.repositories += other.repositories;
         self.promised += other.promised;
         self.unknown += other.unknown;
     }
@@ -153,7 +156,25 @@ impl Inner {
         }
         let all: Vec<Digest> = contents.union(&manifests).copied().collect();
         self.forget_accesses_of_gone(&removed.repository, Some(&all));
+        self.take_away_if_empty(&removed.repository, None, &mut done)?;
         Ok(done)
+    }
+
+    /// Takes away a repository that holds nothing any more, so that no catalog shows it; unless something in it has
+    /// changed since.
+    pub(crate) fn take_away_if_empty(
+        &self,
+        repository: &RepoName,
+        unchanged_since: Option<SystemTime>,
+        done: &mut Collected,
+    ) -> Result<(), RegistryError> {
+        if !self.collector.removals.are_in(repository)
+            && self.meta.remove_if_empty(repository, unchanged_since)?
+        {
+            tracing::info!(%repository, "a repository that held nothing any more is gone");
+            done.repositories += 1;
+        }
+        Ok(())
     }
 
     /// Until now a deletion could have been undone, and what was undone was last pulled when it was.

@@ -17,6 +17,8 @@ mod copies;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod emptied;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod growth;
