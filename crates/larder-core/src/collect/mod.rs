@@ -18,6 +18,7 @@ mod plan;
 mod removals;
 mod rewind;
 mod sweep;
+mod taken_back;
 mod undo;
 mod work;
 

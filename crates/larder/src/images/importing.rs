@@ -144,8 +144,33 @@ impl<'a, W: Write, E: Write> Importing<'a, W, E> {
         Ok(())
     }
 
-    /// Puts an image in its place.
+    /// Puts an image in its place, or leaves nothing of it there.
     fn push(
+        &mut self,
+        place: &str,
+        source: &Source,
+        image: &Found,
+        called: &str,
+        here: Here,
+    ) -> Result<(), ImagesError> {
+        let repository = here.repository.clone();
+        let outcome = self.bring(place, source, image, called, here);
+        match &outcome {
+            Ok(()) => self.target.keep(),
+            Err(_) => {
+                if let Err(error) = self.target.take_back(&repository) {
+                    let said = explain::with_causes(&error);
+                    let _ = writeln!(
+                        self.errors,
+                        "{called}: what had come of it could not be taken away: {said}"
+                    );
+                }
+            }
+        }
+        outcome
+    }
+
+    fn bring(
         &mut self,
         place: &str,
         source: &Source,
@@ -184,6 +209,8 @@ impl<'a, W: Write, E: Write> Importing<'a, W, E> {
         for manifest in &image.manifests {
             let name = (manifest.digest == last.digest).then_some(&here.reference);
             self.target.put_manifest(&here.repository, name, manifest)?;
+        }
+        for manifest in &image.manifests {
             self.repositories.entry(manifest.digest).or_default().insert(here.repository.clone());
         }
         progress.end();

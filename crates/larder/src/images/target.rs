@@ -39,6 +39,15 @@ pub(super) struct Local<'a> {
     runtime: &'a Runtime,
     /// Where each blob has come to, so that other repositories need no second copy.
     blobs: RefCell<HashMap<Digest, RepoName>>,
+    /// What has come of the image at hand and wasn't there before.
+    brought: RefCell<Brought>,
+}
+
+/// What has come to a repository, in this order.
+#[derive(Default)]
+struct Brought {
+    blobs: Vec<Digest>,
+    manifests: Vec<Digest>,
 }
 
 impl<'a> Target<'a> {
@@ -63,7 +72,13 @@ impl<'a> Target<'a> {
         };
         // Whoever may write the directory may do everything in it.
         let policy = Policy::new(Mode::Open);
-        Ok(Target::Local(Local { registry, policy, runtime, blobs: RefCell::default() }))
+        Ok(Target::Local(Local {
+            registry,
+            policy,
+            runtime,
+            blobs: RefCell::default(),
+            brought: RefCell::default(),
+        }))
     }
 
     /// A registry at an address.
@@ -111,6 +126,21 @@ impl<'a> Target<'a> {
             Target::Remote(remote) => remote.put_manifest(repository, reference, manifest),
         }
     }
+
+    /// The image at hand has come whole.
+    pub(super) fn keep(&self) {
+        if let Target::Local(local) = self {
+            local.brought.take();
+        }
+    }
+
+    /// The image at hand won't come: takes away what has come of it. A registry that is spoken to sees to that itself.
+    pub(super) fn take_back(&self, repository: &RepoName) -> Result<(), ImagesError> {
+        match self {
+            Target::Local(local) => local.take_back(repository),
+            Target::Remote(_) => Ok(()),
+        }
+    }
 }
 
 impl Local<'_> {
@@ -135,10 +165,14 @@ impl Local<'_> {
             if registry.blob(&pull, digest).await?.is_some() {
                 return Ok::<bool, RegistryError>(true);
             }
-            match from {
-                Some(from) => registry.mount(&push, &from, digest).await,
-                None => Ok(false),
+            let mounted = match from {
+                Some(from) => registry.mount(&push, &from, digest).await?,
+                None => false,
+            };
+            if mounted {
+                self.brought.borrow_mut().blobs.push(*digest);
             }
+            Ok(mounted)
         })?;
         if there {
             self.blobs.borrow_mut().insert(*digest, repository.clone());
@@ -154,8 +188,8 @@ impl Local<'_> {
         show: &mut dyn FnMut(u64),
     ) -> Result<(), ImagesError> {
         let (push, registry, mut reader) = (self.push(repository)?, &self.registry, open()?);
-        self.runtime.block_on(async {
-            let started = registry.start_upload(&push, Some(digest.algorithm())).await?;
+        let started = self.runtime.block_on(registry.start_upload(&push, Some(digest.algorithm())))?;
+        let written = self.runtime.block_on(async {
             let mut writer = registry.write_upload(&push, started.id, None).await?;
             let (mut buffer, mut moved) = (vec![0; AT_ONCE], 0);
             loop {
@@ -171,7 +205,13 @@ impl Local<'_> {
             }
             writer.finish(digest).await?;
             Ok::<(), ImagesError>(())
-        })?;
+        });
+        if let Err(error) = written {
+            // What was wrong is told; a session that stays goes like any other that was given up.
+            let _ = self.runtime.block_on(registry.cancel_upload(&push, started.id));
+            return Err(error);
+        }
+        self.brought.borrow_mut().blobs.push(*digest);
         self.blobs.borrow_mut().insert(*digest, repository.clone());
         Ok(())
     }
@@ -189,7 +229,20 @@ impl Local<'_> {
             bytes: manifest.bytes.clone().into(),
             precondition: Precondition::Always,
         };
+        let by_digest = Reference::Digest(manifest.digest);
+        let was_there = self.runtime.block_on(self.registry.manifest(&self.pull(repository)?, &by_digest))?;
         self.runtime.block_on(self.registry.push_manifest(&self.push(repository)?, push))?;
+        if was_there.is_none() {
+            self.brought.borrow_mut().manifests.push(manifest.digest);
+        }
+        Ok(())
+    }
+
+    fn take_back(&self, repository: &RepoName) -> Result<(), ImagesError> {
+        let Brought { blobs, manifests } = self.brought.take();
+        self.blobs.borrow_mut().retain(|digest, place| place != repository || !blobs.contains(digest));
+        let push = self.push(repository)?;
+        self.runtime.block_on(self.registry.take_back_push(&push, manifests, blobs))?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make the archives that they import")]
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use larder_core::{OfflinePass, Stage};
 use larder_oci::Digest;
@@ -187,6 +187,51 @@ fn names_are_given_and_refused() {
     export_to(data.path(), &["named/here:9"], &work.path().join("out.tar")).unwrap();
 }
 
+/// What lies below the registry's own directories, save those that are there without an image, too.
+fn left_below(data: &Path) -> Vec<PathBuf> {
+    let registry = data.join("docker/registry/v2");
+    let mut open = vec![registry.join("repositories")];
+    let (mut directories, mut files) = (Vec::new(), Vec::new());
+    open.push(registry.join("blobs"));
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if !path.is_dir() {
+                files.push(path);
+                continue;
+            }
+            if !path.starts_with(registry.join("blobs")) {
+                directories.push(path.clone());
+            }
+            open.push(path);
+        }
+    }
+    directories.extend(files);
+    directories
+}
+
+#[test]
+fn a_refused_image_takes_nothing_along_that_was_there_before() {
+    let (data, work) = (scratch(), scratch());
+    let (archive, layout) = (work.path().join("images.tar"), work.path().join("layout"));
+    std::fs::write(&archive, docker_archive()).unwrap();
+    import_into(data.path(), |command| command.sources = vec![archive.to_str().unwrap().to_owned()]).unwrap();
+    export_to(data.path(), &["team/app"], &layout).unwrap();
+    let hex = Digest::sha256(b"the layer below").hex();
+    std::fs::write(layout.join("blobs/sha256").join(&hex), b"the layer bel0w").unwrap();
+    let before: BTreeSet<PathBuf> = left_below(data.path()).into_iter().collect();
+    // Everything is there already, so that nobody reads the damaged layer.
+    import_into(data.path(), |command| command.sources = vec![layout.to_str().unwrap().to_owned()]).unwrap();
+    // Elsewhere it is read, after others that the first repository holds, too.
+    let refused = import_into(data.path(), |command| {
+        command.sources = vec![layout.to_str().unwrap().to_owned()];
+        command.name = Some("another/name".to_owned());
+    });
+    assert!(refused.unwrap_err().to_string().contains("its bytes hash to"));
+    assert_eq!(left_below(data.path()).into_iter().collect::<BTreeSet<_>>(), before);
+    export_to(data.path(), &["team/app"], &work.path().join("out.tar")).unwrap();
+}
+
 #[test]
 fn damaged_content_is_neither_imported_nor_exported() {
     let (data, work) = (scratch(), scratch());
@@ -201,6 +246,7 @@ fn damaged_content_is_neither_imported_nor_exported() {
         command.sources = vec![layout.to_str().unwrap().to_owned()];
     });
     assert!(refused.unwrap_err().to_string().contains("its bytes hash to"));
+    assert_eq!(left_below(elsewhere.path()), Vec::<PathBuf>::new(), "of what was refused nothing stays");
     let stored = data.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data");
     std::fs::write(stored, b"the layer bel0w").unwrap();
     let out = work.path().join("out.tar");
