@@ -19,10 +19,13 @@ impl Machine {
         }
         for builder in buildkit::builders(self).0 {
             let told_by = builder.file.display().to_string();
-            mirrors.extend(mirrors_of(&builder.config, Engine::Buildx, &builder.name, &told_by, spoken));
+            for mirror in mirrors_of(&builder.config, Engine::Buildx, &builder.name, &told_by, spoken) {
+                // The nodes of a builder say the same.
+                if !mirrors.contains(&mirror) {
+                    mirrors.push(mirror);
+                }
+            }
         }
-        // The nodes of a builder say the same.
-        mirrors.dedup();
         mirrors
     }
 

@@ -135,6 +135,19 @@ fn buildkits_mirrors_are_those_of_its_files_and_of_each_builder() {
 }
 
 #[test]
+fn a_builder_of_two_nodes_has_each_mirror_once() {
+    let (_root, machine) = lab();
+    let table = |name: &str| format!("[registry.\"{name}\"]\nmirrors = [\"reg.lan:5000/{name}\"]\n");
+    let file = STANDARD.encode(format!("{}{}", table("docker.io"), table("ghcr.io")));
+    let node = format!("{{\"Files\": {{\"buildkitd.toml\": \"{file}\"}}}}");
+    write(&machine, "home/alice/.docker/buildx/instances/team", &format!("{{\"Nodes\": [{node}, {node}]}}"));
+    assert_eq!(
+        doors(&machine.buildkit_mirrors(&spoken())),
+        [("docker.io", "/v2/docker.io/", true, true), ("ghcr.io", "/v2/ghcr.io/", true, true)]
+    );
+}
+
+#[test]
 fn the_mirrors_of_k3s_are_proven_once_it_has_read_them() {
     let (_root, machine) = lab();
     let yaml = "mirrors:\n  docker.io:\n    endpoint: [\"https://reg.lan:5000\"]\n  \"*\":\n    endpoint:\n      - https://reg.lan:5000/v2/all\n  \
