@@ -356,6 +356,21 @@ impl Call {
         self.app.problems.note(self.client_address(), user, repository, explained, SystemTime::now());
     }
 
+    /// Where to look for an image that isn't there. A mirror of Docker Hub under an address that isn't known for one has
+    /// `library/alpine` and no `alpine`.
+    fn where_else(&self, repository: &str) -> String {
+        let list = format!(
+            "compare the image's name and tag with what is there: curl REGISTRY/v2/{repository}/tags/list"
+        );
+        let is_plain_cache = |door: &crate::Door| door.prefix.is_none() && !door.has_library;
+        if !repository.contains('/') && self.options.doors.iter().any(is_plain_cache) {
+            return format!(
+                "{list}; where a mirror of Docker Hub is the upstream, its own images are library/{repository}"
+            );
+        }
+        list
+    }
+
     fn explained(&self, route: &Route, failure: &Failure) -> Option<Explained> {
         let is_head = self.parts.method == Method::HEAD;
         let repository = route.repository().map_or("REPOSITORY", |name| name.as_str());
@@ -407,12 +422,9 @@ impl Call {
                     RegistryError::ManifestUnknown { .. } if is_head => None,
                     RegistryError::RepositoryUnknown { .. }
                     | RegistryError::ManifestUnknown { .. }
-                    | RegistryError::BlobUnknown { .. } => explained(
-                        "not-there",
-                        reason,
-                        "client",
-                        "compare the image's name and tag with what was pushed: curl REGISTRY/v2/REPOSITORY/tags/list",
-                    ),
+                    | RegistryError::BlobUnknown { .. } => {
+                        explained("not-there", reason, "client", &self.where_else(repository))
+                    }
                     RegistryError::UploadUnknown { .. } => explained(
                         "upload-unknown",
                         reason,

@@ -17,6 +17,7 @@ use crate::cli::{Backup, BackupCommand, Restore};
 use crate::config::Environment;
 use crate::data_place;
 use crate::progress::{Progress, size};
+use crate::words::counted;
 
 /// Makes a backup, or looks at what there is.
 ///
@@ -126,9 +127,9 @@ fn verify(destination: &Path, output: &mut impl Write) -> Result<ExitCode, Box<d
         if found.is_clean() { "all can be restored whole" } else { "not all can be restored whole" };
     writeln!(
         output,
-        "{} snapshots and {} blobs ({}): {verdict}",
-        found.snapshots.len(),
-        found.blobs,
+        "{} and {} ({}): {verdict}",
+        counted(found.snapshots.len() as u64, "snapshot"),
+        counted(found.blobs, "blob"),
         size(found.bytes)
     )?;
     Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

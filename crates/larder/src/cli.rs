@@ -380,7 +380,7 @@ pub(crate) enum Key {
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
         /// How long it counts, such as 90d; for ever when left out.
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = crate::words::duration)]
         expires: Option<Duration>,
         #[command(flatten)]
         place: ThisRegistry,
@@ -406,7 +406,7 @@ pub(crate) enum Key {
         #[arg(long, value_name = "ACTIONS")]
         may: Option<KeyActions>,
         /// Leave it only so much time, such as 2h.
-        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::words::duration)]
         during: Option<Duration>,
         /// Read the key from this file instead of standard input.
         #[arg(long, value_name = "FILE")]

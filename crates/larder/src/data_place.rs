@@ -51,6 +51,19 @@ pub(crate) fn refused(action: &'static str, path: &Path) -> impl FnOnce(std::io:
     }
 }
 
+/// The first of the directories of images that is there and that this process may not write to, and whose it is. A registry that ran as
+/// another user has left them: what is there can be pulled, and every push fails.
+pub(crate) fn unwritable(root: &Path) -> Option<Ownership> {
+    use rustix::fs::{Access, access};
+    let directories =
+        ["docker/registry/v2/repositories", "docker/registry/v2/blobs", "docker/registry/v2/blobs/sha256"];
+    let mut paths = directories.iter().map(|directory| root.join(directory));
+    let refused = paths.find(|path| {
+        matches!(access(path, Access::WRITE_OK | Access::EXEC_OK), Err(rustix::io::Errno::ACCESS))
+    })?;
+    Ownership::of(&refused)
+}
+
 /// Whether another process works on the directory.
 pub(crate) fn is_locked(error: &RegistryError) -> bool {
     matches!(

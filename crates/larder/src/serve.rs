@@ -109,6 +109,11 @@ async fn run(
     data_place::refuse_half_restored(root)?;
     warn_of_adoption(config, root);
     let disk = Arc::new(Disk::open(root)?);
+    if let Some(whose) = data_place::unwritable(root) {
+        tracing::warn!(
+            "pushes and deletions will fail with 500: {whose}; give it to this user, or run Larder as that one"
+        );
+    }
     let notifications = notify::open(config, &disk)?;
     let registry = Registry::on(disk, settings(config), larder_core::Environment::system())?;
     let remotes = Remotes::default();

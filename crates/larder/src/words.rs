@@ -13,6 +13,11 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A time in its largest unit that leaves two digits or more.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -22,4 +27,10 @@ pub(crate) fn span(time: Duration) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// What was written of a duration, or what one looks like.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a duration such as 90d, 12h or 30m"))
 }

@@ -69,8 +69,7 @@ impl ClientFile {
     pub fn caveat(&self) -> Option<&'static str> {
         let has_path = self.kind == Kind::Json && self.content.contains("/docker.io\"");
         has_path.then_some(
-            "a Docker Engine before 25 doesn't start with a path in a mirror's URL: leave registry-mirrors out there, or name \
-             a port that the registry has for docker.io alone (upstreams[].addr)",
+            "for Engine 25 or newer; an older one doesn't start with it: leave registry-mirrors out",
         )
     }
 

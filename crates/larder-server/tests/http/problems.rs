@@ -134,6 +134,21 @@ async fn setup_is_text_for_programs_and_html_for_browsers() {
     );
     let html = server.ask(get("/setup").with("Accept", "text/html,*/*")).await;
     assert_eq!(html.header("Content-Type"), Some("text/html; charset=utf-8"));
-    assert!(html.text().contains("<h2>&lt;docker&gt;</h2>"), "{}", html.text());
+    assert!(html.text().contains("<h2 id=\"s0\">&lt;docker&gt;</h2>"), "{}", html.text());
     assert_eq!(server.ask(get("/setup/ca.crt")).await.status, 404, "there is no authority");
+}
+
+#[tokio::test]
+async fn who_forgets_the_library_of_a_mirror_of_docker_hub_is_told_of_it() {
+    use larder_server::Door;
+    let root =
+        Door { prefix: None, has_library: false, namespaces: vec!["hub.lab".to_owned()], host_names: vec![] };
+    let options = Options { doors: vec![root], catalog_max_entries: 10, tags_max: 10, ..Options::default() };
+    let server = Setup { options, ..Setup::default() }.start().await;
+    for (image, hint) in [("alpine", true), ("team/app", false)] {
+        server.ask(get(format!("/v2/{image}/manifests/1"))).await;
+        let told = server.ask(get("/api/v1/problems")).await.json();
+        let fix = told["problems"][0]["fix"].as_str().unwrap();
+        assert_eq!(fix.contains("its own images are library/alpine"), hint, "{fix}");
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Asked;
 use crate::output;
-use crate::words::{bytes, span};
+use crate::words::{bytes, counted, span};
 
 /// Evictions that are shown; `--json` has all that are remembered.
 const EVICTED: usize = 10;
@@ -87,7 +87,8 @@ fn page(status: &Value, now: SystemTime) -> String {
 /// How much is here, beside its bounds.
 fn of_stock(stock: &Value) -> String {
     let known = |key: &str| stock.get(key).and_then(Value::as_u64);
-    let mut line = format!("{} images, {}", number(stock, "images"), bytes(number(stock, "bytes")));
+    let mut line =
+        format!("{}, {}", counted(number(stock, "images"), "image"), bytes(number(stock, "bytes")));
     if let Some(most) = known("max_bytes") {
         let _ = write!(line, " of {}", bytes(most));
     }
@@ -97,14 +98,14 @@ fn of_stock(stock: &Value) -> String {
     }
     match known("unused_for_seconds") {
         Some(seconds) => {
-            let time = humantime::format_duration(Duration::from_secs(seconds));
+            let time = span(Duration::from_secs(seconds));
             let _ = write!(line, "; what is unused for {time} goes");
         }
         None => line.push_str("; nothing goes for want of use"),
     }
     let held = number(stock, "held_images");
     if held > 0 {
-        let _ = write!(line, "; {held} images are kept");
+        let _ = write!(line, "; {} kept", counted(held, "image"));
     }
     line
 }
@@ -224,7 +225,7 @@ mod tests {
         });
         assert_eq!(
             page(&status, humantime::parse_rfc3339("2026-01-03T12:00:00Z").unwrap()),
-            "4 images, 40.0 MB of 50.0 MB; 9.0 GB free on the disk; what is unused for 7days goes; 1 images are kept\n\
+            "4 images, 40.0 MB of 50.0 MB; 9.0 GB free on the disk; what is unused for 7 d goes; 1 image kept\n\
              since the start: 3 hits (1.5 MB), 1 misses (999 B fetched), 2 copies served for want of an answer\n\
              now: 1 blobs arriving (5 B); evicted so far: 3 copies (7 B)\n\
              \ngoes next:\n  docker.io/library/nginx:1,latest  2.0 kB, last used 2 d ago\n\

@@ -59,6 +59,15 @@ async fn storage(journal: &mut Journal<'_>, root: PathBuf) -> Result<(), Box<dyn
         ));
         return Ok(());
     }
+    if let Some(whose) = data_place::unwritable(&root) {
+        journal.find(failure(
+            Stage::Storage,
+            Row::DataDirectory,
+            whose.to_string(),
+            "a registry that ran as another user has made it: what is there can be pulled, and pushes and deletions fail with 500",
+            disk::permit(&root.join("docker")),
+        ));
+    }
     let tried = tokio::task::spawn_blocking({
         let root = root.clone();
         move || try_semantics(&root)

@@ -125,6 +125,9 @@ mod tests {
             prefixes: vec!["docker.io".to_owned()],
             authority: None,
         });
-        assert!(below.contains("# note: a Docker Engine before 25 doesn't start with a path"), "{below}");
+        assert!(
+            below.contains("# note: for Engine 25 or newer; an older one doesn't start with it"),
+            "{below}"
+        );
     }
 }
