@@ -65,6 +65,8 @@ pub struct Options {
     pub prefix: String,
     /// Scheme and host under which clients reach the registry, if its operator says so (`http.host`).
     pub public_url: Option<String>,
+    /// Whether nothing is taken in by `/v2`: a cache whose clients are asked for no names.
+    pub takes_no_pushes: bool,
     /// Added to every answer (`http.headers`).
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The most repositories in one answer (`catalog.maxentries`).

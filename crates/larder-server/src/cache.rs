@@ -5,12 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use larder_core::{CacheCounts, CacheStatus, Candidate, Evicted, WhyEvicted};
-use larder_oci::CatalogAccess;
+use larder_oci::{CatalogAccess, ErrorCode};
 use serde_json::{Map, Value, json};
 
 use crate::api::bad;
+use crate::error::ApiError;
 use crate::request::{Answer, Call, Failure};
 use crate::respond;
+
+/// What whoever would push into an open cache hears. What he pushed would be served to everybody as the upstream's.
+const TAKES_NO_PUSHES: &str = "this registry is a cache (proxy.remoteurl) that asks nobody who he is, and takes nothing in: \
+                               push where it fetches from, or have its operator set auth";
 
 /// Who knows how the upstreams are doing; asked for every report.
 pub type UpstreamReports = Arc<dyn Fn() -> Vec<UpstreamReport> + Send + Sync>;
@@ -80,6 +85,15 @@ impl UrlReport {
 const SHOWN: usize = 20;
 
 impl Call {
+    /// As registry:2's caches, which refuse every change by everybody.
+    pub(crate) fn takes_pushes(&self) -> Result<(), ApiError> {
+        if self.options.takes_no_pushes {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            return Err(ApiError::new(status, ErrorCode::Unsupported, TAKES_NO_PUSHES));
+        }
+        Ok(())
+    }
+
     /// For whoever may see what there is. Of the images, those that he may see; what the operator wrote down (accounts, names
     /// that are kept) and the words of failures, which may tell of his network, are for administrators.
     pub(crate) async fn cache_status(&self) -> Answer {

@@ -292,12 +292,15 @@ impl Call {
     pub(crate) async fn may_push(&self, name: &RepoName) -> Result<(Identity, Access<Push>), Failure> {
         let identity = self.identify_for(name, &[Action::Pull, Action::Push]).await?;
         let access = self.app.gate.policy().push(&identity, name)?;
+        self.takes_pushes()?;
         Ok((identity, access))
     }
 
     pub(crate) async fn may_delete(&self, name: &RepoName) -> Result<Access<Delete>, Failure> {
         let identity = self.identify_for(name, &[Action::Delete]).await?;
-        Ok(self.app.gate.policy().delete(&identity, name)?)
+        let access = self.app.gate.policy().delete(&identity, name)?;
+        self.takes_pushes()?;
+        Ok(access)
     }
 
     pub(crate) async fn may_administer(&self) -> Result<AdminAccess, Failure> {

@@ -224,6 +224,7 @@ fn keep_what_needs_a_restart(old: &Config, new: &mut Config) -> Vec<&'static str
         log,
         notifications,
         upstreams: _,
+        is_open_proxy: _,
         token_services,
         cache: _,
         health,

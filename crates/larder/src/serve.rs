@@ -341,6 +341,7 @@ pub(crate) fn options(
     Options {
         prefix: config.http.prefix.clone(),
         public_url,
+        takes_no_pushes: config.is_open_proxy,
         headers: config.http.headers.clone(),
         catalog_max_entries: config.catalog_max_entries,
         tags_max: config.tags_max,
@@ -364,6 +365,12 @@ pub(crate) fn options(
 pub(crate) fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
     let clock: Clock = Arc::new(SystemTime::now);
     let mode = match &config.auth {
+        Auth::None if config.is_open_proxy => {
+            tracing::info!(
+                "no auth is configured: whoever reaches this cache can pull, and nobody can push or delete, as with registry:2"
+            );
+            AuthMode::Open
+        }
         Auth::None => {
             tracing::warn!(
                 "no auth is configured: whoever reaches this registry can push to it and overwrite its images; \

@@ -124,6 +124,29 @@ async fn an_image_below_a_prefix_is_reached_through_every_door() {
     assert!(status == 404 && words.contains("no mirror of evil.example"), "{status} {words}");
 }
 
+/// Whoever could push there could put his own image in the place of the upstream's, for everybody. registry:2's caches
+/// refuse each of these, too, whatever `storage.delete.enabled` says.
+#[tokio::test]
+async fn an_open_cache_takes_nothing_in() {
+    let options = Options { takes_no_pushes: true, ..Setup::default().options };
+    let server = Setup { options, ..Setup::default() }.start().await;
+    let digest = digest_of(b"a layer");
+    for request in [
+        post("/v2/library/app/blobs/uploads/", ""),
+        post(format!("/v2/library/app/blobs/uploads/?digest={digest}"), "a layer"),
+        post(format!("/v2/library/app/blobs/uploads/?mount={digest}&from=library/other"), ""),
+        put("/v2/library/app/manifests/latest", "{}"),
+        delete("/v2/library/app/manifests/latest"),
+        delete(format!("/v2/library/app/manifests/{digest}")),
+        delete(format!("/v2/library/app/blobs/{digest}")),
+    ] {
+        let reply = server.ask(request).await;
+        let (status, words) = (reply.status, reply.text());
+        assert!(status == 405 && words.contains("UNSUPPORTED") && words.contains("is a cache"), "{words}");
+    }
+    assert_eq!(server.ask(get("/v2/_catalog")).await.text().trim(), r#"{"repositories":[]}"#);
+}
+
 #[tokio::test]
 async fn rights_are_those_of_the_name_here() {
     let options = Options { doors: doors(), catalog_max_entries: 10, tags_max: 10, ..Options::default() };

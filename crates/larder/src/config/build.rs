@@ -59,9 +59,11 @@ const UPLOAD_PURGE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn build(root: &Value, start: Start<'_>, report: &mut Report) -> Config {
     let mut reader = Reader { root, report };
     let storage = reader.storage(start);
+    let auth = reader.auth(start, &storage.root_directory);
     let config = Config {
         http: reader.http(),
-        auth: reader.auth(start, &storage.root_directory),
+        is_open_proxy: auth == Auth::None && reader.text("proxy.remoteurl").is_some(),
+        auth,
         access: reader.access(start),
         audit: reader.audit(),
         log: reader.log(),

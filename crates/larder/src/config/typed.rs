@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) notifications: Option<Notifications>,
     /// The registries that are fetched from, each with a name and a prefix of its own.
     pub(crate) upstreams: Vec<Upstream>,
+    /// Whether `proxy` names one of them, and nobody is asked who he is: then, as in registry:2, nobody pushes.
+    pub(crate) is_open_proxy: bool,
     /// `tokenservice.services`: other registries that tokens are given out for.
     pub(crate) token_services: Vec<String>,
     /// `cache`, and `proxy.ttl`

@@ -320,6 +320,7 @@ fn defaults_of_a_file_that_says_little() {
             retention: super::retention::tests::no_rules(),
             quotas: Vec::new(),
             upstreams: Vec::new(),
+            is_open_proxy: false,
             notifications: None,
             health: Vec::new(),
             catalog_max_entries: 1000,

@@ -100,3 +100,16 @@ fn what_is_in_force_of_them() {
         }
     }
 }
+
+/// Whoever reaches a cache of registry:2 can't change it: he could put his own image in the place of the upstream's.
+#[test]
+fn a_cache_without_auth_takes_no_pushes() {
+    let is_open_proxy =
+        |text: &str| loaded(&format!("version: 0.1\nstorage: filesystem\n{text}"), &[]).config.is_open_proxy;
+    let proxy = "proxy: {remoteurl: https://registry-1.docker.io}";
+    assert!(is_open_proxy(proxy));
+    assert!(is_open_proxy(&format!("{proxy}\nauth: none")));
+    assert!(!is_open_proxy(&format!("{proxy}\nauth: {{htpasswd: {{realm: r, path: /p}}}}")));
+    assert!(!is_open_proxy("proxy: {remoteurl: ''}"));
+    assert!(!is_open_proxy("upstreams: [{name: docker.io, prefix: /}]"), "it isn't registry:2's");
+}

@@ -12,7 +12,7 @@ const NO_TIMEOUT: Status = Unneeded("Storing what was fetched waits for nobody, 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("proxy", Section, Works, "", "The registry whose images are fetched and kept. It owns all names that no item of `upstreams` has as its prefix."),
-    key("proxy.remoteurl", Url, Works, "", "Its address, such as `https://registry-1.docker.io`."),
+    key("proxy.remoteurl", Url, Works, "", "Its address, such as `https://registry-1.docker.io`. Where there is no `auth`, nobody can push into such a cache nor delete from it, as with registry:2."),
     key("proxy.username", Text, Works, "", "The user to log in with there; without it nobody in particular."),
     key("proxy.password", Secret, Works, "", "That user's password."),
     key("proxy.exec", Section, Works, "", "A program that knows user and password, instead of these two."),
