@@ -27,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::outlet::Outlet;
 use crate::problems::Problems;
+use crate::received::Received;
 use crate::request::Call;
 use crate::request_log::Entry;
 use crate::respond::DOCKER_API_VERSION;
@@ -221,6 +222,23 @@ impl App {
         request: Request<Incoming>,
     ) -> Response<Logged> {
         let (parts, body) = request.into_parts();
+        let is_http2 = parts.version == Version::HTTP_2;
+        let body = Received::new(body);
+        let end = body.end();
+        let mut response = self.answered(peer, outlet, parts, body).await;
+        if !is_http2 && !end.is_reached() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answered(
+        self: &Arc<App>,
+        peer: Peer,
+        outlet: Option<&Arc<Outlet>>,
+        parts: Parts,
+        body: Received,
+    ) -> Response<Logged> {
         let options = self.options();
         let client = forwarded::client(&parts.headers, peer.address.ip(), &options.trusted_proxies);
         let record = options.access_log.as_ref().map(|log| log.begin(&parts, client));

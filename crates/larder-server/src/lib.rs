@@ -34,6 +34,7 @@ mod control;
 mod content;
 mod condition;
 mod body;
+mod received;
 mod outlet;
 mod respond;
 mod error;

@@ -4,7 +4,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, WARNING};
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
 use larder_core::{Event, LONGEST_MANIFEST, ManifestPush, PushedManifest, RegistryError, ServedCopy};
 use larder_oci::{ErrorCode, MediaType, Reference, RepoName, Tag};
 
@@ -12,6 +11,7 @@ use crate::body::Body;
 use crate::condition;
 use crate::content::{Content, ContentBytes};
 use crate::error::{ApiError, with_fix};
+use crate::received::Received;
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, DOCKER_CONTENT_DIGEST, LARDER_STALE, OCI_SUBJECT, OCI_TAG, header};
 use crate::uploads::{in_time, next_piece};
@@ -73,7 +73,7 @@ impl Call {
             && self.may_push(name).await.is_ok()
     }
 
-    pub(crate) async fn put_manifest(&self, name: &RepoName, reference: Reference, body: Incoming) -> Answer {
+    pub(crate) async fn put_manifest(&self, name: &RepoName, reference: Reference, body: Received) -> Answer {
         let (_, access) = self.may_push(name).await?;
         let tags = self.pushed_tags()?;
         let media_type = self.content_type()?;
@@ -135,7 +135,7 @@ impl Call {
         })
     }
 
-    async fn read_manifest(&self, mut body: Incoming) -> Result<Bytes, Failure> {
+    async fn read_manifest(&self, mut body: Received) -> Result<Bytes, Failure> {
         let too_large = || RegistryError::ManifestTooLarge { limit: LONGEST_MANIFEST };
         if self.content_length().is_some_and(|length| length > LONGEST_MANIFEST as u64) {
             return Err(too_large().into());

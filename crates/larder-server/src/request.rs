@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
 use larder_auth::{ChallengeError, Denied, Identity, Origin, Realm, Refusal, Remedy};
 use larder_core::RegistryError;
 use larder_oci::{Access, Action, AdminAccess, Delete, ErrorCode, Pull, Push, RepoName, Resource, Scope};
@@ -18,6 +17,7 @@ use crate::error::{
     ApiError, error_response, from_denied, from_refusal, from_registry, from_route, tell_in_status_line,
 };
 use crate::forwarded;
+use crate::received::Received;
 use crate::respond::{self, header};
 use crate::route::{self, Route, RouteError};
 
@@ -98,7 +98,7 @@ impl Call {
     }
 
     /// The answer, whatever happens.
-    pub(crate) async fn answer(self, route: Result<Route, RouteError>, body: Incoming) -> Response<Body> {
+    pub(crate) async fn answer(self, route: Result<Route, RouteError>, body: Received) -> Response<Body> {
         let route = match route {
             Ok(route) => route,
             Err(error) => return self.unroutable(&error),
@@ -158,7 +158,7 @@ impl Call {
         }
     }
 
-    async fn dispatch(&self, route: Route, body: Incoming) -> Answer {
+    async fn dispatch(&self, route: Route, body: Received) -> Answer {
         let read = matches!(self.parts.method, Method::GET | Method::HEAD);
         match route {
             Route::Root => {

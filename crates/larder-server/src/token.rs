@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{Method, StatusCode};
-use hyper::body::Incoming;
 use larder_auth::{Login, Password, TokenRequest};
 use larder_oci::ErrorCode;
 use serde_json::json;
 
 use crate::doors::Door;
 use crate::error::ApiError;
+use crate::received::Received;
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, header};
 use crate::uploads::{in_time, next_piece};
@@ -22,7 +22,7 @@ const LONGEST_FORM: usize = 64 << 10;
 const LONGEST_FORM_TRANSFER: Duration = Duration::from_secs(30);
 
 impl Call {
-    pub(crate) async fn token(&self, body: Incoming) -> Answer {
+    pub(crate) async fn token(&self, body: Received) -> Answer {
         let Some(endpoint) = self.app.gate.token_endpoint() else {
             let detail = "this registry gives out no tokens; it takes user and password with each request";
             return Err(ApiError::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, detail).into());
@@ -55,7 +55,7 @@ impl Call {
         Ok(response)
     }
 
-    async fn token_request_of_form(&self, mut body: Incoming) -> Result<TokenRequest, Failure> {
+    async fn token_request_of_form(&self, mut body: Received) -> Result<TokenRequest, Failure> {
         let refused = |detail: String| Failure::from(ApiError::bad_request(ErrorCode::Unsupported, detail));
         let kind =
             self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

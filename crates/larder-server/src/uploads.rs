@@ -4,13 +4,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use larder_auth::Identity;
 use larder_core::{RegistryError, UploadProgress, UploadWriter};
 use larder_oci::{Access, Algorithm, ChunkRange, Digest, ErrorCode, Push, RepoName, UploadId};
 
 use crate::body::Body;
 use crate::error::{ApiError, DIGEST_FORM, error_response, from_registry, with_fix};
+use crate::received::Received;
 use crate::request::{Answer, Call, Failure};
 use crate::respond::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_MIN_LENGTH, header};
 
@@ -19,7 +19,7 @@ use crate::respond::{self, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_CHUNK_
 const SMALLEST_CHUNK: &str = "1";
 
 impl Call {
-    pub(crate) async fn start_upload(&self, name: &RepoName, body: Incoming) -> Answer {
+    pub(crate) async fn start_upload(&self, name: &RepoName, body: Received) -> Answer {
         let (identity, access) = self.may_push(name).await?;
         if let Some(mount) = self.parameter("mount")
             && let Ok(digest) = mount.parse::<Digest>()
@@ -45,7 +45,7 @@ impl Call {
         Ok(self.upload_at(StatusCode::NO_CONTENT, name, progress))
     }
 
-    pub(crate) async fn patch_upload(&self, name: &RepoName, id: UploadId, body: Incoming) -> Answer {
+    pub(crate) async fn patch_upload(&self, name: &RepoName, id: UploadId, body: Received) -> Answer {
         let (_, access) = self.may_push(name).await?;
         let chunk = self.chunk_range()?;
         let writer = match self.app.registry.write_upload(&access, id, chunk).await {
@@ -57,7 +57,7 @@ impl Call {
         Ok(self.upload_at(StatusCode::ACCEPTED, name, progress))
     }
 
-    pub(crate) async fn finish_upload(&self, name: &RepoName, id: UploadId, body: Incoming) -> Answer {
+    pub(crate) async fn finish_upload(&self, name: &RepoName, id: UploadId, body: Received) -> Answer {
         let (_, access) = self.may_push(name).await?;
         let digest = self.parameter("digest").ok_or_else(|| {
             ApiError::bad_request(
@@ -112,7 +112,7 @@ impl Call {
     }
 
     /// The whole blob in one POST (OCI Distribution Specification, "Single POST").
-    async fn upload_at_once(&self, access: &Access<Push>, digest: &Digest, body: Incoming) -> Answer {
+    async fn upload_at_once(&self, access: &Access<Push>, digest: &Digest, body: Received) -> Answer {
         let registry = self.registry();
         registry.room_for_blob(access, digest, self.content_length().unwrap_or(0)).await?;
         let progress = registry.start_upload(access, Some(digest.algorithm())).await?;
@@ -137,7 +137,7 @@ impl Call {
 
     /// Takes in a body until its end, or until another request takes over the session. What has arrived
     /// when the client breaks off is kept.
-    async fn receive(&self, mut writer: UploadWriter, mut body: Incoming) -> Result<UploadWriter, Failure> {
+    async fn receive(&self, mut writer: UploadWriter, mut body: Received) -> Result<UploadWriter, Failure> {
         writer.announce(self.content_length().unwrap_or(0));
         loop {
             let piece = tokio::select! {
@@ -229,7 +229,7 @@ pub(crate) async fn in_time<T>(
 }
 
 /// The next bytes of a body, which may be waited for so long; `None` at its end. Trailers are passed over.
-pub(crate) async fn next_piece(body: &mut Incoming, silence: Duration) -> Result<Option<Bytes>, Failure> {
+pub(crate) async fn next_piece(body: &mut Received, silence: Duration) -> Result<Option<Bytes>, Failure> {
     loop {
         match tokio::time::timeout(silence, body.frame()).await {
             Err(_) => {

@@ -169,6 +169,30 @@ async fn requests_in_a_row_and_in_one_piece() {
     assert_eq!(client.reply(false).await.text(), "{\"repositories\":[\"lab/app\"]}\n");
 }
 
+/// A proxy keeps its connections, and sends the next client's request on one that it wasn't told the end of.
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_body_says_that_the_connection_ends() {
+    let server = Server::open().await;
+    let nobodys = "/v2/lab/app/blobs/uploads/00000000-0000-4000-8000-000000000000";
+    for rest_of_head in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+        let mut client = server.connect().await;
+        client.send(format!("PATCH {nobodys} HTTP/1.1\r\nHost: a\r\n{rest_of_head}\r\n\r\n")).await;
+        let refused = client.reply(false).await;
+        assert_eq!((refused.status, refused.header("Connection")), (404, Some("close")), "{rest_of_head}");
+        assert!(client.is_closed().await);
+    }
+    // What has no body, or came whole, leaves the connection as it is.
+    let mut client = server.connect().await;
+    for request in [put(nobodys, ""), put("/v2/lab/app/manifests/v1", "{}"), get("/v2/lab/app/manifests/v1")]
+    {
+        let refused = client.ask(&request).await;
+        assert!(
+            (400..500).contains(&refused.status) && refused.header("Connection").is_none(),
+            "{request:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn connections_end_when_the_client_says_so() {
     let server = Server::open().await;
