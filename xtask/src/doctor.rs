@@ -5,6 +5,7 @@ mod faults;
 mod servers;
 mod mirrors;
 mod files;
+mod labels;
 mod traefik;
 mod builders;
 

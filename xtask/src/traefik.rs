@@ -12,8 +12,14 @@ use crate::process::{Daemon, Run};
 const MARK: &str = "#   ";
 /// Where the text says that it lies.
 const PRINTED_PATH: &str = "/etc/traefik/dynamic/registry.yml";
-/// Nothing is asked of the internet, and what it has made of its files can be asked.
+/// Nothing is asked of the internet, and what it has made of its files can be asked: as a file, and as flags.
 const ALSO: &str = "global:\n  checkNewVersion: false\n  sendAnonymousUsage: false\nlog:\n  level: DEBUG\napi:\n  insecure: true\n";
+const ALSO_FLAGS: [&str; 4] = [
+    "--global.checkNewVersion=false",
+    "--global.sendAnonymousUsage=false",
+    "--log.level=DEBUG",
+    "--api.insecure=true",
+];
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts it with both configurations that `text` holds, and waits until it has the router `registry`: it listens before
@@ -32,10 +38,22 @@ pub(crate) fn start(ring: &Ring, title: &str, text: &str) -> Result<Daemon> {
     let start = start.replace("entryPoints:\n", &format!("entryPoints:\n  traefik:\n    address: {api}\n"));
     let start = ring.write(&format!("{title}.traefik.yml"), start + ALSO)?;
     let run = Run::new("traefik").arg(format!("--configFile={}", start.display()));
+    running(ring, title, run, &api, "registry@file")
+}
+
+/// Starts it with these flags instead of a file, and waits until it has this router.
+pub(crate) fn with_flags(ring: &Ring, title: &str, flags: &[String], router: &str) -> Result<Daemon> {
+    let api = format!("{LOOPBACK}:{}", free_port(LOOPBACK)?);
+    let run = Run::new("traefik").args(flags).args(ALSO_FLAGS);
+    let run = run.arg(format!("--entryPoints.traefik.address={api}"));
+    running(ring, title, run, &api, router)
+}
+
+fn running(ring: &Ring, title: &str, run: Run, api: &str, router: &str) -> Result<Daemon> {
     let mut daemon = run.daemon(ring, &format!("proxy-{title}"))?;
-    let http = Http { address: api };
+    let http = Http { address: api.to_owned() };
     daemon.wait_until("it has its router", START_LIMIT, || {
-        let answer = http.send("GET", "/api/http/routers/registry@file", &[], Body::Whole(&[]));
+        let answer = http.send("GET", &format!("/api/http/routers/{router}"), &[], Body::Whole(&[]));
         answer.is_ok_and(|answer| answer.status == 200)
     })?;
     Ok(daemon)

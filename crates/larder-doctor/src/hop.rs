@@ -113,7 +113,7 @@ pub(crate) fn hop(answer: &Answer, known: Option<&Front>) -> Hop {
 
 /// An answer's own words, shortened to a line: a registry's message and detail, a page's title, or the body's beginning.
 pub(crate) fn words(answer: &Answer) -> String {
-    let status = answer.status;
+    let status = named(answer.status);
     if let Some(words) = registry_words(answer) {
         return format!("{status}: {words}");
     }
@@ -124,11 +124,19 @@ pub(crate) fn words(answer: &Answer) -> String {
     let text = title(&text).unwrap_or_else(|| text.trim().to_owned());
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(120).collect();
     // Titles of proxies' own pages only repeat the status, and so do Traefik's whole answers.
-    let is_reason = status.canonical_reason() == Some(&line) || line == "Request Entity Too Large";
-    if line.is_empty() || line.starts_with(status.as_str()) || is_reason {
-        status.to_string()
+    let is_reason = answer.status.canonical_reason() == Some(&line) || line == "Request Entity Too Large";
+    if line.is_empty() || line.starts_with(answer.status.as_str()) || is_reason {
+        status
     } else {
         format!("{status}: {line}")
+    }
+}
+
+/// A status with its reason, if it has one: Traefik's 499 has none.
+fn named(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_str()),
+        None => status.as_str().to_owned(),
     }
 }
 

@@ -80,6 +80,7 @@ enum ProxyName {
     Nginx,
     Caddy,
     Traefik,
+    TraefikLabels,
     Haproxy,
     Apache,
 }
@@ -90,6 +91,7 @@ pub(crate) fn proxy(arguments: &ProxyArguments, out: &mut impl Write) -> Result<
         ProxyName::Nginx => ProxyProgram::Nginx,
         ProxyName::Caddy => ProxyProgram::Caddy,
         ProxyName::Traefik => ProxyProgram::Traefik,
+        ProxyName::TraefikLabels => ProxyProgram::TraefikLabels,
         ProxyName::Haproxy => ProxyProgram::Haproxy,
         ProxyName::Apache => ProxyProgram::Apache,
     };

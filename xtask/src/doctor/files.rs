@@ -39,6 +39,17 @@ pub(super) fn proxies(report: &mut Report, ring: &Ring, authority: &Authority) -
             None => fail!("there is no image"),
         });
     }
+    report.about("printed-traefik-labels");
+    let started = report.step("proxy", "starts with what is printed, and finds the container", || {
+        super::labels::start(ring, &puller, authority)
+    });
+    if let Some(front) = started {
+        passes(report, ring, authority, &front.host, |host| match &built {
+            Some(id) => docker_round(&pusher, &puller, host, id),
+            None => fail!("there is no image"),
+        });
+        report.case("proxy", "ends, and the container", || front.stop());
+    }
     report.about("");
     pusher.stop(report);
     puller.stop(report);
@@ -89,20 +100,30 @@ fn behind(
         Ok((proxy.start(ring, title, &host, &printed)?, server))
     });
     let Some((front, server)) = started else { return };
+    passes(report, ring, authority, &front.host, docker_round);
+    report.case("registry", "ends", || server.daemon.stop());
+}
+
+/// That nothing is found there, and docker gets a large layer both ways.
+fn passes(
+    report: &mut Report,
+    ring: &Ring,
+    authority: &Authority,
+    host: &str,
+    docker_round: impl FnOnce(&str) -> Result,
+) {
     let ca = authority.ca.display().to_string();
-    report
-        .case("doctor", "nothing is found", || examine(ring, &front.host, &["--ca", &ca], false)?.nothing());
+    report.case("doctor", "nothing is found", || examine(ring, host, &["--ca", &ca], false)?.nothing());
     report.case("docker", "trusts the authority that `larder client docker --write` installs", || {
-        let told = larder()?.args(["client", "docker", &front.host, "--ca", &ca, "--write"]).ok()?;
-        if told.contains(&format!("/etc/docker/certs.d/{}/ca.crt", front.host)) {
+        let told = larder()?.args(["client", "docker", host, "--ca", &ca, "--write"]).ok()?;
+        if told.contains(&format!("/etc/docker/certs.d/{}/ca.crt", host)) {
             Ok(())
         } else {
             fail!("it wrote something else: {told}")
         }
     });
-    report.case("docker", "pushes and pulls a layer of 500 MB", || docker_round(&front.host));
-    let _ = std::fs::remove_dir_all(Path::new("/etc/docker/certs.d").join(&front.host));
-    report.case("registry", "ends", || server.daemon.stop());
+    report.case("docker", "pushes and pulls a layer of 500 MB", || docker_round(host));
+    let _ = std::fs::remove_dir_all(Path::new("/etc/docker/certs.d").join(host));
 }
 
 fn docker(engine: &Engine, arguments: &[&str]) -> Result<String> {

@@ -56,7 +56,7 @@ const FAULTS: &[Fault] = &[
         entry_point: "",
         slow: "65",
         rows: &["cut-while-sending"],
-        seen: "is ended after 60 s: 504 Gateway Timeout",
+        seen: "is ended after 60 s: ",
         cause: "how long a request may take in all",
         fix: "entryPoints.websecure.transport.respondingTimeouts.readTimeout=0",
         ..RIGHT
@@ -66,7 +66,7 @@ const FAULTS: &[Fault] = &[
         entry_point: "    transport: {respondingTimeouts: {readTimeout: 2s}}",
         slow: "4",
         rows: &["cut-while-sending"],
-        seen: "is ended after 2 s: 504 Gateway Timeout",
+        seen: "is ended after 2 s: ",
         cause: "how long a request may take in all",
         fix: "entryPoints.websecure.transport.respondingTimeouts.readTimeout=0",
         ..RIGHT
@@ -79,6 +79,16 @@ const FAULTS: &[Fault] = &[
         seen: "a body of 2 MB is answered with 413",
         cause: "a proxy in front limits the size of a body",
         fix: "take maxRequestBodyBytes out of the buffering middleware",
+        ..RIGHT
+    },
+    Fault {
+        what: "Traefik that buffers",
+        router: "      middlewares: [whole]\n",
+        middlewares: "    whole: {buffering: {memRequestBodyBytes: 4000000}}\n",
+        rows: &["buffered"],
+        seen: "when the body has ended",
+        cause: "onto its own disk",
+        fix: "take the buffering middleware off this router",
         ..RIGHT
     },
     Fault {

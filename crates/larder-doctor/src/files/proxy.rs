@@ -1,7 +1,7 @@
 //! Front configurations without the traps: no limit on bodies, nothing buffered, no short timeouts, the client's own
 //! host and scheme passed on, paths untouched, every header let through.
 
-use std::net::IpAddr;
+mod traefik;
 
 /// A program that can stand in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum ProxyProgram {
     Caddy,
     /// Traefik, as a file of its file provider.
     Traefik,
+    /// Traefik, as a compose file in which the registry carries labels.
+    TraefikLabels,
     /// HAProxy, as a frontend and a backend.
     Haproxy,
     /// Apache httpd, as a virtual host.
@@ -72,13 +74,17 @@ https://{name}:{} {{
 {}    tls {certificate} {key}
     reverse_proxy {backend} {{
         flush_interval -1
+        transport http {{
+            keepalive 1m                 # Caddy's own 2m is when Larder ends idle connections, too: a 502 now and then
+        }}
     }}
 }}
 ",
                 port(listen),
                 address(listen).map_or(String::new(), |address| format!("    bind {address}\n")),
             ),
-            ProxyProgram::Traefik => traefik(plan),
+            ProxyProgram::Traefik => traefik::file(plan),
+            ProxyProgram::TraefikLabels => traefik::compose(plan),
             ProxyProgram::Haproxy => format!(
                 "\
 # /etc/haproxy/haproxy.cfg
@@ -118,7 +124,7 @@ Listen {listen}
     ProxyPreserveHost On
     RequestHeader set X-Forwarded-Proto \"https\"
     SetEnv proxy-sendchunked 1
-    ProxyPass        / http://{backend}/ nocanon
+    ProxyPass        / http://{backend}/ nocanon ttl=60
     ProxyPassReverse / http://{backend}/
 </VirtualHost>
 ",
@@ -128,63 +134,7 @@ Listen {listen}
     }
 }
 
-/// A file of Traefik's file provider. What the entry point needs is no matter of such a file, so it stands in front as a
-/// comment, whole: without the sign and the three blanks before each line it is Traefik's static configuration.
-fn traefik(plan: &ProxyPlan) -> String {
-    let ProxyPlan { name, listen, backend, certificate, key } = plan;
-    let entry_point = if listen.contains(':') { listen.clone() } else { format!(":{listen}") };
-    // Who connects to a bare address names no server; Traefik then shows what its default store holds.
-    let store = if name.parse::<IpAddr>().is_ok() {
-        format!(
-            "  stores:
-    default:
-      defaultCertificate:
-        certFile: {certificate}
-        keyFile: {key}
-"
-        )
-    } else {
-        String::new()
-    };
-    format!(
-        "\
-# /etc/traefik/dynamic/registry.yml, which Traefik's file provider reads. What an entry point does, Traefik takes from its
-# static configuration alone, /etc/traefik/traefik.yml, and only when it starts. This belongs there (or as flags:
-# --entryPoints.websecure.transport.respondingTimeouts.readTimeout=0):
-#
-#   entryPoints:
-#     websecure:
-#       address: \"{entry_point}\"
-#       transport:
-#         respondingTimeouts:
-#           readTimeout: 0s   # Traefik's own 60 s are for a whole request: every layer that takes longer is cut
-#   providers:
-#     file:
-#       filename: /etc/traefik/dynamic/registry.yml
-#
-http:
-  routers:
-    registry:
-      rule: Host(`{name}`)
-      entryPoints: [websecure]
-      service: registry
-      tls: {{}}
-      # No middlewares, nor any of the entry point's: buffering stores each layer here first, and compress, basicAuth
-      # and forwardAuth stand in the way of clients.
-  services:
-    registry:
-      loadBalancer:
-        passHostHeader: true
-        servers:
-          - url: http://{backend}
-tls:
-  certificates:
-    - certFile: {certificate}   # the server's certificate, then its intermediates
-      keyFile: {key}
-{store}"
-    )
-}
-
+/// Of `PORT` or `ADDRESS:PORT`.
 fn port(listen: &str) -> &str {
     listen.rsplit(':').next().unwrap_or(listen)
 }
