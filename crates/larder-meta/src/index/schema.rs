@@ -10,8 +10,12 @@ use super::holdings;
 const VERSION: i64 = 4;
 
 /// An index of this version is emptied and filled again from the files, and keeps what no file says: when things were
-/// last asked for.
+/// last asked for. So is one of the present version with other tables, indexes or triggers than this program makes: it was
+/// made by a build between two releases, or changed by hand, and what it has counted can't be believed.
 const EMPTIED_VERSION: i64 = 3;
+
+/// What an emptied index keeps.
+const KEPT: [&str; 3] = ["repositories", "accesses", "pulls_known"];
 
 /// How long a connection waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(30);
@@ -92,9 +96,6 @@ const TABLES: &str = "
     CREATE INDEX blobs_by_repository ON blobs (repository, digest);
 ";
 
-/// What of an older index goes.
-const DROP_TABLES: &str = "DROP TABLE tags; DROP TABLE manifests; DROP TABLE edges; DROP TABLE blobs;";
-
 /// Made also in an index that is there already: what it holds is no reason to lose the rest.
 const LATER_TABLES: &str = "
     -- Since when accesses are noted: what was asked for before isn't known.
@@ -169,24 +170,88 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let (tables, counts) = (TABLES, holdings::tables());
     let prepare = match version {
-        VERSION => None,
-        0 => Some(KEPT_TABLES),
-        EMPTIED_VERSION => Some(DROP_TABLES),
-        _ => {
-            drop(connection);
-            set_aside(path);
-            return open_writer(path);
+        0 => Some(KEPT_TABLES.to_owned()),
+        VERSION | EMPTIED_VERSION => {
+            connection.execute_batch(LATER_TABLES)?;
+            let (own, made) = (own_objects()?, objects(&connection)?);
+            if version == VERSION && made == own {
+                return Ok(connection);
+            }
+            let (kept, other): (Vec<&Object>, Vec<&Object>) = made
+                .iter()
+                .partition(|object| KEPT.contains(&object.table.as_str()) && object.kind != "trigger");
+            // A table that is kept has to be the one that is meant.
+            if !own
+                .iter()
+                .filter(|object| KEPT.contains(&object.name.as_str()))
+                .all(|own| kept.contains(&own))
+            {
+                return open_another(connection, path);
+            }
+            tracing::info!(path = %path.display(), "the index is of another build; it is filled again from the files");
+            Some(other.into_iter().map(Object::drop).collect())
         }
+        _ => return open_another(connection, path),
     };
     if let Some(prepare) = prepare {
+        let (tables, counts) = (TABLES, holdings::tables());
         connection.execute_batch(&format!(
             "BEGIN; {prepare} {tables} {counts} PRAGMA user_version = {VERSION}; COMMIT;"
         ))?;
     }
     connection.execute_batch(LATER_TABLES)?;
     Ok(connection)
+}
+
+fn open_another(connection: Connection, path: &Path) -> rusqlite::Result<Connection> {
+    drop(connection);
+    set_aside(path);
+    open_writer(path)
+}
+
+/// A table, an index or a trigger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Object {
+    kind: String,
+    name: String,
+    /// The table that it belongs to.
+    table: String,
+    /// What has made it, without comments and with single spaces.
+    statement: String,
+}
+
+impl Object {
+    fn drop(&self) -> String {
+        match self.kind.as_str() {
+            // It goes with its table.
+            "index" if !KEPT.contains(&self.table.as_str()) => String::new(),
+            kind => format!("DROP {kind} IF EXISTS \"{}\"; ", self.name.replace('"', "\"\"")),
+        }
+    }
+}
+
+/// All that an index has, triggers first: they are dropped before the tables that they would count in.
+fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
+    let mut query = connection.prepare(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
+         ORDER BY type DESC, name",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let sql: String = row.get(3)?;
+        let lines = sql.lines().map(|line| line.split("--").next().unwrap_or_default());
+        let statement = lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+        Ok(Object { kind: row.get(0)?, name: row.get(1)?, table: row.get(2)?, statement })
+    };
+    query.query_map([], read)?.collect()
+}
+
+/// Those that this program makes.
+fn own_objects() -> rusqlite::Result<Vec<Object>> {
+    let connection = Connection::open_in_memory()?;
+    let counts = holdings::tables();
+    connection.execute_batch(&format!("{KEPT_TABLES} {TABLES} {counts} {LATER_TABLES}"))?;
+    objects(&connection)
 }
 
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -8,6 +8,7 @@ mod growth;
 mod links;
 mod listing;
 mod quotas;
+mod schema;
 mod uploads;
 mod usage;
 
