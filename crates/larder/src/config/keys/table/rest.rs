@@ -7,7 +7,8 @@ use super::super::{
 };
 use super::key;
 
-const NO_VALIDATION: Status = Ignored("Larder checks manifests by its own rules, the same for everybody.");
+const NO_VALIDATION: Status =
+    Ignored("Layers may name any address, and all images of an index must be there when it is pushed.");
 const NO_POLICY: Status = Ignored("No class of repository is refused.");
 const NO_REPORTING: Status = Ignored("Nothing is reported to Bugsnag or New Relic.");
 const NO_SCHEMA1: Status = Ignored("Larder neither converts to nor signs manifests of schema 1.");
