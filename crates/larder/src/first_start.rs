@@ -1,12 +1,14 @@
 //! What a first start makes: the first user and the key that signs tokens.
 
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use larder_auth::{AuthError, DEFAULT_COST, Password, SigningKey, htpasswd_line};
 use larder_storage::replace_file;
+
+use crate::config::Config;
 
 /// Files with secrets are for their owner alone.
 const SECRET: u32 = 0o600;
@@ -37,6 +39,26 @@ pub(crate) enum FirstStartError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// What a first start has to say to a person, once.
+pub(crate) fn greet(config: &Config, user: &str, port: u16, password: &str) {
+    let host = match config.http.addr.host.as_str() {
+        "" | "0.0.0.0" | "[::]" | "::" => "localhost",
+        host => host,
+    };
+    let data = config.storage.root_directory.display();
+    // Nobody knows the authority of a certificate that was made a moment ago.
+    let curl = if config.http.tls.is_some() { "curl -k https" } else { "curl http" };
+    // Nobody may be reading it; a start doesn't end for that.
+    let _ = writeln!(
+        io::stderr(),
+        "\nThis is the first start of Larder on {data}.\n\
+         Everybody who reaches it may pull; the user {user} may push. The password is shown only now:\n\n    \
+         docker login -u {user} -p {password} {host}:{port}\n\n\
+         Change it with `larder user add {user} --data {data}`, add others with `larder user add NAME --data {data}`.\n\
+         What other machines and their mirrors have to be told: {curl}://{host}:{port}/setup\n",
+    );
 }
 
 /// Makes the users file with one user, if there is no such file yet; gives the password, which is

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -412,7 +411,7 @@ pub(crate) fn gate(config: &Config, port: u16) -> Result<Gate, Box<dyn Error>> {
         }
         Auth::BuiltIn { users_file, service } => {
             if let Some(password) = first_start::first_user(users_file, ADMIN)? {
-                greet(config, port, &String::from_utf8_lossy(password.expose()));
+                first_start::greet(config, ADMIN, port, &String::from_utf8_lossy(password.expose()));
             }
             let key = first_start::token_key(&token_key_path(config))?;
             let passwords = passwords(config, &clock)?;
@@ -468,23 +467,6 @@ fn passwords(config: &Config, clock: &Clock) -> Result<Arc<Passwords>, Box<dyn E
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let users = Users::open(users_files(config))?;
     Ok(Arc::new(Passwords::new(Arc::new(users), rand::random(), cores, Arc::clone(clock))))
-}
-
-/// What a first start has to say to a person, once.
-fn greet(config: &Config, port: u16, password: &str) {
-    let host = match config.http.addr.host.as_str() {
-        "" | "0.0.0.0" | "[::]" | "::" => "localhost",
-        host => host,
-    };
-    let data = config.storage.root_directory.display();
-    // Nobody may be reading it; a start doesn't end for that.
-    let _ = writeln!(
-        std::io::stderr(),
-        "\nThis is the first start of Larder on {data}.\n\
-         Everybody who reaches it may pull; the user {ADMIN} may push. The password is shown only now:\n\n    \
-         docker login -u {ADMIN} -p {password} {host}:{port}\n\n\
-         Change it with `larder user add {ADMIN} --data {data}`, add others with `larder user add NAME --data {data}`.\n",
-    );
 }
 
 /// Each connection and each blob being sent is an open file; the usual soft limit of 1,024 is from

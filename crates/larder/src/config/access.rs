@@ -133,8 +133,22 @@ impl<'a> RuleReader<'a> {
             self.mistake(None, "", problem);
             return Vec::new();
         };
-        let names = texts(value).into_iter().filter_map(|(name, _)| name);
-        names.map(|name| self.whom(name)).collect()
+        let mut who = Vec::new();
+        for (name, origin) in texts(value) {
+            let Some(name) = name else { continue };
+            let meant = self.whom(name);
+            if matches!(meant, Who::User(_))
+                && let Some(word) = nearest(name, [ANONYMOUS, AUTHENTICATED])
+            {
+                let sentence = format!(
+                    "\"access.rules[{}].who\" means a user {name:?}; did you mean {word:?}?",
+                    self.number - 1
+                );
+                self.report.warn(origin, sentence);
+            }
+            who.push(meant);
+        }
+        who
     }
 
     /// A name that is a group's is the group.

@@ -41,7 +41,7 @@ pub(crate) enum Mistake {
         first_line: usize,
     },
     /// A key that the table doesn't have.
-    #[error("unknown key {key:?} {}{}", place(.below), suggestion(.nearest.as_deref()))]
+    #[error("unknown key {key:?} {}{}{}", place(.below), suggestion(.nearest.as_deref()), instead(.below, .key))]
     UnknownKey {
         /// The key as written.
         key: String,
@@ -119,6 +119,16 @@ pub(crate) enum Mistake {
 
 fn place(below: &str) -> String {
     if below.is_empty() { "at the top level".to_owned() } else { format!("below {below:?}") }
+}
+
+/// What takes the place of what other registries have and Larder has not.
+fn instead(below: &str, key: &str) -> &'static str {
+    match (below, key) {
+        ("auth", "ldap" | "oidc" | "oauth" | "oauth2" | "openid") => {
+            "; users stand in htpasswd files, or a server that asks such a directory gives out tokens: auth.token"
+        }
+        _ => "",
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

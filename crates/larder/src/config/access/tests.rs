@@ -126,3 +126,24 @@ fn variables_set_rules_of_the_built_in_configuration() {
     assert_eq!(rules, expected);
     assert_eq!(loaded.warnings, [""; 0]);
 }
+
+#[test]
+fn a_slip_in_a_word_for_everybody_is_said_and_not_taken_for_a_user_in_silence() {
+    let warnings =
+        |who: &str| load(&format!("access: {{rules: [{{who: {who}, may: pull}}]}}\n")).unwrap().warnings;
+    let [said] = &*warnings("anonymos") else { panic!("one warning") };
+    assert!(said.ends_with("means a user \"anonymos\"; did you mean \"anonymous\"?"), "{said}");
+    assert!(warnings("[alice, Authenticated]")[0].contains("did you mean \"authenticated\"?"));
+    assert_eq!(warnings("[alice, anonymous, authenticated]"), Vec::<String>::new());
+}
+
+#[test]
+fn a_directory_of_users_that_larder_does_not_ask_is_answered_with_what_it_has() {
+    let error = Config::from_yaml(
+        "version: 0.1\nstorage: filesystem\nauth: {ldap: {url: x}}\n",
+        "config.yml",
+        &Environment::default(),
+    );
+    let said = error.unwrap_err().to_string();
+    assert!(said.contains("unknown key \"ldap\" below \"auth\"; users stand in htpasswd files"), "{said}");
+}

@@ -79,7 +79,9 @@ impl<'a> Reader<'a> {
         match text.parse() {
             Ok(url) => Some(url),
             Err(error) => {
-                self.invalid(key, origin, format!("{error}"));
+                let scheme =
+                    if text.contains("://") { "" } else { "; write it with its scheme: https://HOST" };
+                self.invalid(key, origin, format!("{error}{scheme}"));
                 None
             }
         }

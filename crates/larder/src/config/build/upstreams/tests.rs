@@ -226,7 +226,10 @@ fn mistakes_are_said_with_their_places() {
     for (text, expected) in [
         ("upstreams: [{urls: ['https://x']}]\n", "\"upstreams[].name\" is missing"),
         ("proxy: {remoteurl: 'https://u:secret@x'}\n", "must not hold a user or a password"),
-        ("proxy: {remoteurl: registry-1.docker.io}\n", "can't be read as a URL"),
+        (
+            "proxy: {remoteurl: registry-1.docker.io}\n",
+            "can't be read as a URL: relative URL without a base; write it with its scheme",
+        ),
         ("upstreams: [{name: a, urls: ['ftp://x']}]\n", "must begin with https:// or http://"),
         ("upstreams: [{name: quay.io}, {name: quay.io, prefix: q}]\n", "another upstream has already"),
         (
