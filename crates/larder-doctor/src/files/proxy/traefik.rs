@@ -34,8 +34,8 @@ http:
       entryPoints: [websecure]
       service: registry
       tls: {{}}
-      # No middlewares, nor any of the entry point's: buffering stores each layer here first, and compress, basicAuth
-      # and forwardAuth stand in the way of clients.
+      # No middlewares, nor any of the entry point's: buffering stores each layer here first, compress packs layers a
+      # second time and drops their length, basicAuth and forwardAuth ask for logins in the registry's place.
   services:
     registry:
       loadBalancer:
@@ -82,8 +82,8 @@ services:
     stop_grace_period: 60s
     volumes:
       - registry:/var/lib/registry
-    # No middlewares, nor any of the entry point's: buffering stores each layer at Traefik first, and compress, basicAuth
-    # and forwardAuth stand in the way of clients.
+    # No middlewares, nor any of the entry point's: buffering stores each layer at Traefik first, compress packs layers a
+    # second time and drops their length, basicAuth and forwardAuth ask for logins in the registry's place.
     labels:
       - traefik.enable=true
       - traefik.http.routers.registry.rule=Host(`{name}`)
