@@ -37,6 +37,15 @@ async fn a_wrong_password_and_a_dropped_header_are_told_apart() {
         "doesn't pass the Authorization header on",
         "proxy_set_header Authorization",
     );
+    let for_nobody = |now| format!(r#"{{"sub":"","iat":{now},"exp":{},"access":[]}}"#, now + 300);
+    let visited = of(Fault::Bearer { realm: "{}/token", claims: for_nobody }, writing()).await;
+    visited.found(
+        "a dropped header before a token service that knows anonymous clients",
+        Row::AuthorizationDropped,
+        "token service",
+        "doesn't pass the Authorization header on",
+        "proxy_set_header Authorization",
+    );
     let lost = Options { login: Some(login("robot$ci", "guess")), ..writing() };
     let visited = of(Fault::Basic, lost).await;
     visited.found(

@@ -81,6 +81,14 @@ pub(super) async fn check(visit: &mut Visit<'_, '_>, service: &TokenService, log
         Ok(given) => {
             let claims = claims(&given.token);
             times(visit, service, &given, claims.as_ref());
+            if login.is_some() && claims.as_ref().is_some_and(is_for_nobody) {
+                let hop = match visit.front {
+                    Some(_) => visit.front_hop(),
+                    None => Hop::TokenService(service.host()),
+                };
+                visit.find(STAGE, Row::AuthorizationDropped, dropped(hop, service, &who));
+                return false;
+            }
             let granted = claims.as_ref().is_none_or(|claims| holds(claims, repository.as_str(), "push"));
             if visit.options.write && !granted {
                 let (row, told) = no_push(service, repository.as_str(), login, &who);
@@ -147,6 +155,21 @@ fn refused(
             ),
         ),
     }
+}
+
+/// Whether the token says that it was given to whoever comes. A service that lets anybody pull does so where no login arrives.
+fn is_for_nobody(claims: &Value) -> bool {
+    claims.get("sub").and_then(Value::as_str) == Some("")
+}
+
+fn dropped(hop: Hop, service: &TokenService, who: &str) -> Told {
+    Told::failure(
+        hop,
+        format!("{} was shown the login of {who}, and gives a token for nobody", service.client.endpoint),
+        "the proxy doesn't pass the Authorization header on: pulls work as for whoever comes, and pushes are denied with the right \
+         password",
+        "pass it on (nginx: proxy_set_header Authorization $http_authorization;), also for the path of the token service",
+    )
 }
 
 fn no_push(service: &TokenService, repository: &str, login: Option<&Login>, who: &str) -> (Row, Told) {
