@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -23,6 +23,7 @@ use crate::error::{ApiError, error_response};
 use crate::forwarded;
 use crate::health::Health;
 use crate::limits::Limits;
+use crate::long_answers::LongAnswers;
 use crate::metrics::Metrics;
 use crate::network::Network;
 use crate::outlet::Outlet;
@@ -47,6 +48,8 @@ pub struct App {
     wrong_protocol: Mutex<HashSet<IpAddr>>,
     /// Manifests that may be on their way in at once: each is held in memory, up to 4 MiB.
     pub(crate) manifests_coming_in: Semaphore,
+    /// What lies in memory until clients take it.
+    long_answers: Arc<LongAnswers>,
     /// Whether failing health checks take it out of service.
     follows_health: bool,
     /// The one beside which this is another way in.
@@ -152,6 +155,7 @@ impl App {
             crowds: Mutex::default(),
             wrong_protocol: Mutex::default(),
             manifests_coming_in: Semaphore::new(MANIFESTS_AT_ONCE),
+            long_answers: Arc::default(),
             follows_health: true,
             main: None,
         }
@@ -266,6 +270,9 @@ impl App {
         let running = metrics.and_then(|(metrics, route)| metrics.begin(route, &call.parts));
         let mut entry = (options.logs_requests && is_api).then(|| Entry::begin(&call, route.as_ref().ok()));
         let mut response = call.answer(route, body).await;
+        if !is_head {
+            response = self.count_if_long(response, client);
+        }
         if let Some(entry) = &mut entry {
             entry.answered(&response);
         }
@@ -287,6 +294,35 @@ impl App {
         let status = response.status();
         response.map(|body| Logged::new(body, status, Ends { record, running, entry }))
     }
+}
+
+impl App {
+    /// The same answer, or another one if clients already hold up too much memory with such long ones.
+    fn count_if_long(&self, mut response: Response<Body>, client: IpAddr) -> Response<Body> {
+        let held = response.body().held();
+        if held == 0 {
+            return response;
+        }
+        match self.long_answers.take(client, held) {
+            Some(share) => {
+                response.body_mut().count(share);
+                response
+            }
+            None => {
+                tracing::warn!(%client, bytes = held, "a long answer was refused: others are not taken by their clients");
+                too_much_held()
+            }
+        }
+    }
+}
+
+fn too_much_held() -> Response<Body> {
+    let detail =
+        "too many long answers wait to be taken by their clients; ask again, or for less at a time (n=100)";
+    let mut response =
+        error_response(&[ApiError::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, detail)]);
+    response.headers_mut().insert(RETRY_AFTER, 10.into());
+    response
 }
 
 /// As registry:2 says it: without its version header, and for every path.

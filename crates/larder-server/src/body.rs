@@ -18,6 +18,7 @@ use larder_core::{Arrived, ArrivedFuture, Growing};
 use larder_oci::ByteRange;
 use tokio::task::JoinHandle;
 
+use crate::long_answers::{Counted, LONG, Share};
 use crate::outlet::{FilePiece, LONGEST_TICKET, Outlet};
 
 /// How much of a file is read at a time. Each download in progress holds up to two pieces, however
@@ -98,6 +99,25 @@ impl Body {
         if !bytes.is_empty() {
             self.remaining += bytes.len() as u64;
             self.parts.push_back(Part::Memory(bytes));
+        }
+    }
+
+    /// How much of it lies in memory in long pieces.
+    pub(crate) fn held(&self) -> usize {
+        let lengths =
+            self.parts.iter().map(|part| if let Part::Memory(bytes) = part { bytes.len() } else { 0 });
+        lengths.filter(|length| *length > LONG).sum()
+    }
+
+    /// Counts these until they are sent.
+    pub(crate) fn count(&mut self, share: Share) {
+        let share = Arc::new(share);
+        for part in &mut self.parts {
+            if let Part::Memory(bytes) = part
+                && bytes.len() > LONG
+            {
+                *bytes = Counted::wrap(std::mem::take(bytes), &share);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod server;
 mod listener;
 mod places;
 mod limits;
+mod long_answers;
 mod connection;
 mod linger;
 mod local_user;

@@ -74,7 +74,7 @@ impl Drop for Place {
 }
 
 /// Whoever has one IPv6 address has the whole /64.
-fn counted_as(client: IpAddr) -> IpAddr {
+pub(crate) fn counted_as(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,
         IpAddr::V6(address) => {

@@ -108,6 +108,38 @@ async fn slow_readers_of_a_large_manifest_hold_no_memory() {
     assert_eq!((part.status, part.body.as_slice()), (206, &large.as_bytes()[large.len() - 100..]));
 }
 
+/// What lies in memory until it is taken is bounded for one address and for all, and what is short is answered all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lists_that_nobody_reads_hold_a_bounded_amount() {
+    allow_many_files();
+    let server = Server::open().await;
+    let subject = server.push_image("lab/app", "one").await;
+    for at in 0..8 {
+        let note = format!("{at}{}", "x".repeat(400 << 10));
+        let manifest = referrer(&subject, "application/x", &note);
+        server.push_manifest("lab/app", &digest_of(&manifest), &manifest).await;
+    }
+    let list = get(format!("/v2/lab/app/referrers/{subject}"));
+    let length = server.ask(list.clone()).await.body.len();
+    assert!(length > 3 << 20, "{length}");
+    let before = resident_bytes();
+    let mut slow = Vec::new();
+    for _ in 0..120 {
+        let mut client = narrow(&server).await;
+        client.send(list.to_bytes()).await;
+        client.wait_for(1).await;
+        slow.push(client);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < MOST_BYTES, "120 slow readers of {length} bytes cost {} MiB", grown >> 20);
+    let refused = server.ask(list.clone()).await;
+    assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("10")), "{}", refused.text());
+    assert_eq!(server.ask(get("/v2/lab/app/manifests/one")).await.status, 200);
+    assert_eq!(slow.remove(0).reply(false).await.body.len(), length);
+    drop(slow);
+    eventually(async || server.ask(list.clone()).await.status == 200).await;
+}
+
 async fn with_limits(limits: Limits) -> Server {
     let options = Options { limits, ..Setup::default().options };
     Setup { options, ..Setup::default() }.start().await
