@@ -1,6 +1,8 @@
 //! `cargo xtask swap`: one directory, served in turn by docker-registry 2.8.2 and by Larder. Each serves what the
-//! other wrote byte for byte, and the peer's garbage collector takes nothing away that a client can still reach.
+//! other wrote byte for byte, the peer's garbage collector takes nothing away that a client can still reach, and both
+//! answer the same where they aren't meant to differ.
 
+mod asked;
 mod collected;
 mod content;
 mod snapshot;
@@ -89,6 +91,7 @@ pub(crate) fn ring(arguments: &Arguments) -> Result<Report> {
     restart_without_index(&mut report, &ring, server, &world, other)?;
     if other == Program::Larder {
         collected::cases(&mut report, &ring)?;
+        asked::cases(&mut report, &ring)?;
     }
     Ok(report)
 }
