@@ -179,4 +179,19 @@ async fn a_login_is_not_sent_to_whom_nobody_vouches_for() {
     let visited = visit(&registry.host(), writing()).await;
     assert!(visited.skipped.iter().any(|line| line.contains("isn't believed")), "{:?}", visited.skipped);
     assert!(!visited.good.iter().any(|line| line.contains("logged in")), "{:?}", visited.good);
+    // Nor is he told to give one who has given one.
+    let claims = |now| format!(r#"{{"sub":"","iat":{now},"exp":{},"access":[]}}"#, now + 300);
+    let fault = Fault::Bearer { realm: "{tls}/token", claims };
+    let registry = Authority::new("Lab CA").shows(&Leaf::default()).start(fault).await;
+    let visited = visit(&format!("{}/team/app", registry.host()), writing()).await;
+    assert!(
+        !visited.findings.iter().any(|finding| finding.row == Row::ScopeMissing),
+        "{:?}",
+        visited.findings
+    );
+    assert!(
+        visited.skipped.iter().any(|line| line.contains("mend the certificate first")),
+        "{:?}",
+        visited.skipped
+    );
 }

@@ -90,6 +90,10 @@ pub(super) async fn check(visit: &mut Visit<'_, '_>, service: &TokenService, log
                 return false;
             }
             let granted = claims.as_ref().is_none_or(|claims| holds(claims, repository.as_str(), "push"));
+            if visit.options.write && !granted && login.is_none() && visit.options.login.is_some() {
+                visit.skip(STAGE, "a push is tried when the login can be sent: mend the certificate first");
+                return false;
+            }
             if visit.options.write && !granted {
                 let (row, told) = no_push(service, repository.as_str(), login, &who);
                 visit.find(STAGE, row, told);

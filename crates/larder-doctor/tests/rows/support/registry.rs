@@ -249,6 +249,7 @@ impl Fake {
                 Some(with(refusal(401, "UNAUTHORIZED", ""), "www-authenticate", "Basic realm=\"test\""))
             }
             Fault::Bearer { realm, .. } if request.uri().path() != "/token" => {
+                let realm = realm.replace("{tls}", &format!("https://{}", self.address));
                 let realm = realm.replace("{}", &format!("http://{}", self.address));
                 let told = given.is_some_and(|given| given.starts_with("Bearer "));
                 let challenge = format!("Bearer realm=\"{realm}\",service=\"test\"");
