@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 
-use super::{Attempt, Client, Engines, Layout, Layouts, Stage, Visitor, each_client, layout};
-use crate::failure::{Context, Result, fail, same};
+use super::{
+    Client, Engines, Layout, Layouts, Stage, Visitor, each_client, layout, line_of_refusal, meets_rules,
+    on_a_stage,
+};
+use crate::failure::{Context, Result, same};
 use crate::image::{Image, native_architecture};
 use crate::places::Ring;
-use crate::process::says;
 use crate::registry::Registry;
 use crate::report::Report;
-use crate::server::{Plan, Program};
 
 const SECTIONS: &str = "retention:
   immutable:
@@ -28,18 +29,12 @@ pub(super) fn cases(
     layouts: &Layouts<'_>,
     chosen: &dyn Fn(&str) -> bool,
 ) -> Result {
-    report.about("immutable");
-    let data = ring.make_dir("data-immutable")?;
-    let plan = Plan { sections: SECTIONS, ..Plan::open(Program::Larder, &data) };
-    let Some(server) = report.step("registry", "starts", || plan.start(ring, "immutable")) else {
-        return Ok(());
-    };
-    let image = Image::single(70, native_architecture(), &[9000, 60_000]);
-    let other = layout(ring, &image, "another")?;
-    let stage = Stage { ring, server: &server, engines, layouts, title: "immutable" };
-    each_client(&mut Moving { stage: &stage, report, chosen, other: &other });
-    report.case("registry", "ends on SIGTERM", || server.daemon.stop());
-    Ok(())
+    on_a_stage(report, ring, engines, layouts, "immutable", SECTIONS, |stage, _, report| {
+        let image = Image::single(70, native_architecture(), &[9000, 60_000]);
+        let other = layout(ring, &image, "another")?;
+        each_client(&mut Moving { stage, report, chosen, other: &other });
+        Ok(())
+    })
 }
 
 struct Moving<'a> {
@@ -51,12 +46,9 @@ struct Moving<'a> {
 
 impl Visitor for Moving<'_> {
     fn visit<C: Client>(&mut self, client: &C) {
-        // helm makes its tags itself, out of a chart's version.
-        if !(self.chosen)(C::NAME) || C::NAME == "helm" {
+        if !meets_rules::<C>(self.chosen) {
             return;
         }
-        // containerd's own client shows no more of a refusal than its status.
-        let words = if C::NAME == "ctr" { "403 Forbidden" } else { WORDS };
         let (stage, said) = (self.stage, RefCell::new(String::new()));
         self.report.case(C::NAME, "is refused to move the tag, and says the rule", || {
             let (session, registry) = (stage.session(C::NAME, "moving")?, Registry::new(stage.server.http()));
@@ -64,16 +56,11 @@ impl Visitor for Moving<'_> {
             let reference = session.reference(&repository, "v1");
             client.push(&session, &stage.layouts.single, &reference)?.done()?;
             let before = registry.manifest(&repository, "v1")?.context("what was pushed")?.digest;
-            match client.push(&session, self.other, &reference)? {
-                Attempt::Done { digest } => fail!("{digest} took the tag's place"),
-                Attempt::Refused(output) => {
-                    let line = output.all().lines().find(|line| says(line, words)).map(str::to_owned);
-                    *said.borrow_mut() = line.context(format!("the rule in {}", output.all()))?;
-                }
-            }
+            let attempt = client.push(&session, self.other, &reference)?;
+            *said.borrow_mut() = line_of_refusal::<C>(attempt, WORDS)?;
             let after = registry.manifest(&repository, "v1")?.map(|served| served.digest);
             same("what the tag points at", &after, &Some(before))
         });
-        println!("{:<16} {}", "", said.borrow().trim());
+        println!("{:<16} {}", "", said.borrow());
     }
 }

@@ -17,13 +17,13 @@ mod wire;
 mod world;
 pub(crate) mod doors;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::arguments::Arguments;
-use crate::failure::{Result, fail, same};
+use crate::failure::{Context, Result, fail, same};
 use crate::image::Image;
 use crate::places::{LOOPBACK, Ring};
-use crate::process::{Output, Run};
+use crate::process::{Output, Run, says};
 use crate::report::Report;
 use crate::server::{Auth, PASSWORD, Plan, Program, Server, USER};
 use crate::tls::Authority;
@@ -235,17 +235,50 @@ fn mixed_world(
     layouts: &Layouts<'_>,
     chosen: &dyn Fn(&str) -> bool,
 ) -> Result {
-    report.about("world");
-    let data = ring.make_dir("data-world")?;
     let sections = world::sections(ring)?;
-    let plan = Plan { sections: &sections, ..Plan::open(Program::Larder, &data) };
-    let Some(server) = report.step("registry", "starts", || plan.start(ring, "world")) else { return Ok(()) };
-    let robot = world::robot(&data)?;
-    let stage = Stage { ring, server: &server, engines, layouts, title: "world" };
-    each_client(&mut World { stage: &stage, report, chosen, robot: &robot });
-    world::catalogs(report, &server, &robot);
+    on_a_stage(report, ring, engines, layouts, "world", &sections, |stage, data, report| {
+        let robot = world::robot(data)?;
+        each_client(&mut World { stage, report, chosen, robot: &robot });
+        world::catalogs(report, stage.server, &robot);
+        Ok(())
+    })
+}
+
+/// Does something with clients and a registry of its own, whose configuration has these further sections.
+fn on_a_stage(
+    report: &mut Report,
+    ring: &Ring,
+    engines: &Engines,
+    layouts: &Layouts<'_>,
+    title: &'static str,
+    sections: &str,
+    act: impl FnOnce(&Stage<'_>, &Path, &mut Report) -> Result,
+) -> Result {
+    report.about(title);
+    let data = ring.make_dir(format!("data-{title}"))?;
+    let plan = Plan { sections, ..Plan::open(Program::Larder, &data) };
+    let Some(server) = report.step("registry", "starts", || plan.start(ring, title)) else { return Ok(()) };
+    act(&Stage { ring, server: &server, engines, layouts, title }, &data, report)?;
     report.case("registry", "ends on SIGTERM", || server.daemon.stop());
     Ok(())
+}
+
+/// Whether a client meets the rules of a registry: helm makes its images and tags itself, out of charts.
+fn meets_rules<C: Client>(chosen: &dyn Fn(&str) -> bool) -> bool {
+    chosen(C::NAME) && C::NAME != "helm"
+}
+
+/// The line in which a client tells of a refusal in these words; containerd's own client shows no more of it than its
+/// status.
+fn line_of_refusal<C: Client>(attempt: Attempt, words: &str) -> Result<String> {
+    let words = if C::NAME == "ctr" { "403 Forbidden" } else { words };
+    match attempt {
+        Attempt::Done { digest } => fail!("{digest} came through"),
+        Attempt::Refused(output) => {
+            let line = output.all().lines().find(|line| says(line, words)).map(|line| line.trim().to_owned());
+            line.context(format!("{words:?} in {}", output.all()))
+        }
+    }
 }
 
 /// Something that is done with one client after the other.

@@ -210,8 +210,8 @@ fn left_below(data: &Path) -> Vec<PathBuf> {
     directories
 }
 
-#[test]
-fn a_refused_image_takes_nothing_along_that_was_there_before() {
+/// A data directory with images, and one of them as a layout whose lower layer was damaged later.
+fn exported_and_damaged() -> (TempDir, TempDir, PathBuf) {
     let (data, work) = (scratch(), scratch());
     let (archive, layout) = (work.path().join("images.tar"), work.path().join("layout"));
     std::fs::write(&archive, docker_archive()).unwrap();
@@ -219,6 +219,12 @@ fn a_refused_image_takes_nothing_along_that_was_there_before() {
     export_to(data.path(), &["team/app"], &layout).unwrap();
     let hex = Digest::sha256(b"the layer below").hex();
     std::fs::write(layout.join("blobs/sha256").join(&hex), b"the layer bel0w").unwrap();
+    (data, work, layout)
+}
+
+#[test]
+fn a_refused_image_takes_nothing_along_that_was_there_before() {
+    let (data, work, layout) = exported_and_damaged();
     let before: BTreeSet<PathBuf> = left_below(data.path()).into_iter().collect();
     // Everything is there already, so that nobody reads the damaged layer.
     import_into(data.path(), |command| command.sources = vec![layout.to_str().unwrap().to_owned()]).unwrap();
@@ -234,19 +240,14 @@ fn a_refused_image_takes_nothing_along_that_was_there_before() {
 
 #[test]
 fn damaged_content_is_neither_imported_nor_exported() {
-    let (data, work) = (scratch(), scratch());
-    let (archive, layout) = (work.path().join("images.tar"), work.path().join("layout"));
-    std::fs::write(&archive, docker_archive()).unwrap();
-    import_into(data.path(), |command| command.sources = vec![archive.to_str().unwrap().to_owned()]).unwrap();
-    export_to(data.path(), &["team/app"], &layout).unwrap();
-    let hex = Digest::sha256(b"the layer below").hex();
-    std::fs::write(layout.join("blobs/sha256").join(&hex), b"the layer bel0w").unwrap();
+    let (data, work, layout) = exported_and_damaged();
     let elsewhere = scratch();
     let refused = import_into(elsewhere.path(), |command| {
         command.sources = vec![layout.to_str().unwrap().to_owned()];
     });
     assert!(refused.unwrap_err().to_string().contains("its bytes hash to"));
     assert_eq!(left_below(elsewhere.path()), Vec::<PathBuf>::new(), "of what was refused nothing stays");
+    let hex = Digest::sha256(b"the layer below").hex();
     let stored = data.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data");
     std::fs::write(stored, b"the layer bel0w").unwrap();
     let out = work.path().join("out.tar");
