@@ -4,6 +4,7 @@
 //! latest rows but not the file's consistency, and reconciling brings them back.
 
 mod accesses;
+mod bulk;
 mod counts;
 mod holdings;
 mod quotas;
@@ -129,6 +130,9 @@ impl Index {
         self.write(|transaction| {
             let id = repository_id(transaction, repository, listed)?;
             transaction.execute("UPDATE repositories SET listed = ?2 WHERE id = ?1", params![id, listed])?;
+            if bulk::is_new(transaction, id)? {
+                return bulk::fill(transaction, id, changes);
+            }
             changes.removed_tags.iter().try_for_each(|tag| delete_tag(transaction, id, tag))?;
             changes
                 .removed_manifests

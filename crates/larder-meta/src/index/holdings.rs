@@ -3,7 +3,8 @@
 //! A repository *holds* content when it has a link to it, a manifest with its digest, or a manifest that is made of it:
 //! exactly what keeps the collector from taking it away. `holdings` counts these reasons, `contents` counts the holders,
 //! and from the two follow the sums of each repository (`usage`), of everything, and of each quota. A change costs what it
-//! touches: its own content, its repository, and where it makes another repository the only holder, that one.
+//! touches: its own content, its repository, and where it makes another repository the only holder, that one. Only a repository
+//! that is new to the index is counted at once, and not row by row (`bulk.rs`).
 //!
 //! One thing costs more: when content arrives that was absent, its length is added to everybody who named it before.
 
@@ -235,7 +236,7 @@ pub(super) fn set_sizes(transaction: &Transaction<'_>, sizes: &[(Digest, u64)]) 
         .try_for_each(|(digest, size)| update.execute(params![blob_of(digest), column(*size)]).map(drop))
 }
 
-fn column(size: u64) -> i64 {
+pub(super) fn column(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
