@@ -23,9 +23,11 @@ pub(super) fn cases(report: &mut Report, ring: &Ring, authority: &Authority) {
             let (upstream, _) = backend(ring, "upstream-well", Program::DockerRegistry, Auth::Basic)?;
             let (found, entries) = with_server(ring, "well", &upstream.host, PASSWORD)?;
             found.nothing()?;
-            for words in
-                ["keeps files as a registry needs it", "upstream answers at", "no proxy has shown itself"]
-            {
+            for words in [
+                "keeps files as a registry needs it",
+                "upstream answers at",
+                "no request has shown the headers of a proxy",
+            ] {
                 if !entries.contains(words) {
                     fail!("{words:?} is not in {entries}");
                 }
