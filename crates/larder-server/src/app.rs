@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -227,10 +227,11 @@ impl App {
     ) -> Response<Logged> {
         let (parts, body) = request.into_parts();
         let is_http2 = parts.version == Version::HTTP_2;
+        let waits = parts.headers.contains_key(EXPECT);
         let body = Received::new(body);
-        let end = body.end();
+        let rest = body.rest();
         let mut response = self.answered(peer, outlet, parts, body).await;
-        if !is_http2 && !end.is_reached() {
+        if !is_http2 && !rest.is_taken_in(waits).await {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -193,6 +193,32 @@ async fn an_answer_before_the_end_of_a_body_says_that_the_connection_ends() {
     }
 }
 
+/// containerd 1.6 hangs for ever when it is told, while it sends, that its connection ends.
+#[tokio::test]
+async fn who_sends_on_is_heard_out_before_a_refusal_and_keeps_the_connection() {
+    let server = Server::open().await;
+    let nobodys = "/v2/lab/app/blobs/uploads/00000000-0000-4000-8000-000000000000";
+    let piece = vec![b'a'; 50_000];
+    let in_chunks = [b"c350\r\n".as_slice(), &piece, b"\r\n"].concat();
+    for (rest_of_head, pieces) in [
+        ("Content-Length: 150000", [piece.as_slice(); 3].concat()),
+        ("Transfer-Encoding: chunked", [&in_chunks, &in_chunks, b"0\r\n\r\n".as_slice()].concat()),
+    ] {
+        let mut client = server.connect().await;
+        for _ in 0..2 {
+            client.send(format!("PATCH {nobodys} HTTP/1.1\r\nHost: a\r\n{rest_of_head}\r\n\r\n")).await;
+            client.send(pieces.as_slice()).await;
+            let refused = client.reply(false).await;
+            assert_eq!((refused.status, refused.header("Connection")), (404, None), "{rest_of_head}");
+        }
+        // Nobody is told to send what nobody needs.
+        let waits = "Content-Length: 100000\r\nExpect: 100-continue";
+        client.send(format!("PATCH {nobodys} HTTP/1.1\r\nHost: a\r\n{waits}\r\n\r\n")).await;
+        let refused = client.reply(false).await;
+        assert_eq!((refused.status, refused.header("Connection")), (404, Some("close")));
+    }
+}
+
 #[tokio::test]
 async fn connections_end_when_the_client_says_so() {
     let server = Server::open().await;
