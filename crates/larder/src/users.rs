@@ -204,6 +204,8 @@ fn check_name(name: &str) -> Result<(), UserError> {
         "the file's readers cut white space off its lines"
     } else if name.len() > 255 {
         "it is longer than 255 bytes"
+    } else if matches!(name, "anonymous" | "authenticated") {
+        "in access rules it stands for people without a login, or with any"
     } else {
         return Ok(());
     };

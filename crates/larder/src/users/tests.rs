@@ -100,6 +100,8 @@ fn names_that_are_refused() {
         (" ada", "white space"),
         ("ada\u{a0}", "white space"),
         (&"x".repeat(256), "longer than 255 bytes"),
+        ("anonymous", "in access rules"),
+        ("authenticated", "in access rules"),
     ] {
         let error = check_name(name).expect_err(name).to_string();
         assert!(error.contains(expected), "{name:?}: {error}");
