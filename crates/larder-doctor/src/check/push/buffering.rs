@@ -15,11 +15,12 @@ use crate::finding::{Row, Stage};
 use crate::hop::{self, Front};
 use crate::net::{Pace, Payload, pattern};
 
-/// The body: 30 pieces, one each 0.1 s.
-const PIECES: usize = 30;
+/// The body: 50 pieces, one each 0.1 s. Longer than a registry listens to a body that it refuses (Larder: 3 s), at whose end
+/// Apache passes the refusal on, though it buffers nothing.
+const PIECES: usize = 50;
 const PIECE: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
-/// What comes within this time was not held up to the end. A refusal takes milliseconds.
+/// What comes within this time was not held up to the end. A refusal takes a second at most: Larder and registry:2 read on for a moment.
 const EARLY: Duration = Duration::from_secs(2);
 
 pub(super) async fn check(visit: &mut Visit<'_, '_>, session: &Session, canary: &Canary) {
