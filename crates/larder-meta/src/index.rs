@@ -32,7 +32,7 @@ pub(crate) use holdings::Weight;
 pub(crate) use quotas::Meant;
 pub(crate) use rows::{Changes, ManifestRow, TagRow};
 use rows::{blob_of, digest_column, optional_digest_column};
-use write::{delete_blob, delete_manifest, delete_tag, insert_blob, insert_manifest, insert_tag};
+use write::{delete_blob, delete_manifest, delete_tag, insert_all, insert_blob, insert_manifest, insert_tag};
 
 /// Read connections that are kept for the next reader; more may be open for a moment.
 const IDLE_READERS: usize = 8;
@@ -139,12 +139,7 @@ impl Index {
                 .iter()
                 .try_for_each(|digest| delete_manifest(transaction, id, digest))?;
             changes.removed_blobs.iter().try_for_each(|digest| delete_blob(transaction, id, digest))?;
-            changes.manifests.iter().try_for_each(|row| insert_manifest(transaction, id, row))?;
-            changes.tags.iter().try_for_each(|row| insert_tag(transaction, id, row))?;
-            changes
-                .blobs
-                .iter()
-                .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))?;
+            insert_all(transaction, id, changes)?;
             holdings::set_sizes(transaction, &changes.sizes)
         })
     }

@@ -5,12 +5,49 @@ use std::time::Duration;
 
 use crate::failure::{Result, fail};
 use crate::places::Ring;
-use crate::process::Run;
+use crate::process::{Daemon, Run};
 use crate::report::Report;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// The canary's names, under Docker Hub's and under another registry's.
 const NAMES: [&str; 2] = ["docker.io/library/larder-canary:1", "ghcr.io/larder/canary:1"];
+
+/// A BuildKit of the ring's own.
+pub(super) struct Buildkit {
+    pub(super) daemon: Daemon,
+    /// As `BUILDKIT_HOST` takes it.
+    pub(super) address: String,
+}
+
+impl Buildkit {
+    pub(super) fn start(ring: &Ring, title: &str, config: &Path) -> Result<Buildkit> {
+        let address = format!("unix://{}", ring.make_short_dir()?.join("b.sock").display());
+        let mut daemon = Run::new("buildkitd")
+            .arg("--config")
+            .arg(config)
+            .args([
+                "--addr",
+                &address,
+                "--oci-worker-snapshotter=native",
+                "--containerd-worker=false",
+                "--root",
+            ])
+            .arg(ring.make_dir(format!("buildkit-{title}"))?)
+            .daemon(ring, &format!("buildkitd-{title}"))?;
+        daemon.wait_until("buildctl reaches it", START_LIMIT, || {
+            buildctl(&address, &["debug", "workers"]).output().is_ok_and(|output| output.code == Some(0))
+        })?;
+        Ok(Buildkit { daemon, address })
+    }
+
+    pub(super) fn buildctl(&self, arguments: &[&str]) -> Run {
+        buildctl(&self.address, arguments)
+    }
+}
+
+fn buildctl(address: &str, arguments: &[&str]) -> Run {
+    Run::new("buildctl").args(["--addr", address]).args(arguments)
+}
 
 /// `printed` writes the client's files and says below which directory.
 pub(super) fn k3s(report: &mut Report, ring: &Ring, printed: impl FnOnce() -> Result<PathBuf>) {
@@ -42,23 +79,7 @@ pub(super) fn buildkit(
         let file = into.join("etc/buildkit/buildkitd.toml");
         let text = std::fs::read_to_string(&file)?;
         std::fs::write(&file, text.replace("\"/etc/", &format!("\"{}/etc/", into.display())))?;
-        let address = format!("unix://{}", ring.sockets.join("buildkitd.sock").display());
-        let mut daemon = Run::new("buildkitd")
-            .arg("--config")
-            .arg(&file)
-            .args([
-                "--addr",
-                &address,
-                "--oci-worker-snapshotter=native",
-                "--containerd-worker=false",
-                "--root",
-            ])
-            .arg(ring.make_dir("buildkit")?)
-            .daemon(ring, "buildkitd")?;
-        let buildctl = |arguments: &[&str]| Run::new("buildctl").args(["--addr", &address]).args(arguments);
-        daemon.wait_until("buildctl reaches it", START_LIMIT, || {
-            buildctl(&["debug", "workers"]).output().is_ok_and(|output| output.code == Some(0))
-        })?;
+        let buildkit = Buildkit::start(ring, "printed", &file)?;
         for (number, name) in NAMES.iter().enumerate() {
             let context = ring.make_dir(format!("buildkit-context-{number}"))?;
             std::fs::write(context.join("Dockerfile"), format!("FROM {name}\nLABEL of=ring\n"))?;
@@ -67,13 +88,13 @@ pub(super) fn buildkit(
             let (context, dockerfile) = (format!("context={context}"), format!("dockerfile={context}"));
             let build = |output: &str| {
                 let what = ["build", "--frontend=dockerfile.v0", "--local", &context, "--local", &dockerfile];
-                buildctl(&what).args(["--output", output]).ok()
+                buildkit.buildctl(&what).args(["--output", output]).ok()
             };
             build(&format!("type=local,dest={}", out.display()))?;
             has_canary(&out, name)?;
             build(&format!("type=image,name={host}/ring/built:{number},push=true"))?;
         }
-        daemon.stop()
+        buildkit.daemon.stop()
     });
 }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::holdings::{column, set_sizes};
 use super::rows::{Changes, blob_of};
-use super::write::{insert_blob, insert_manifest, insert_tag};
+use super::write::insert_all;
 
 /// Whether the index knows nothing that the repository holds, so that nothing of it has been counted.
 pub(super) fn is_new(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<bool> {
@@ -26,12 +26,7 @@ pub(super) fn is_new(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result
 /// triggers.
 pub(super) fn fill(transaction: &Transaction<'_>, id: i64, changes: &Changes) -> rusqlite::Result<()> {
     let left = without_triggers(transaction, || {
-        changes.manifests.iter().try_for_each(|row| insert_manifest(transaction, id, row))?;
-        changes.tags.iter().try_for_each(|row| insert_tag(transaction, id, row))?;
-        changes
-            .blobs
-            .iter()
-            .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))?;
+        insert_all(transaction, id, changes)?;
         HOLD.iter().try_for_each(|step| transaction.prepare_cached(step)?.execute([id]).map(drop))?;
         let left = set_own_sizes(transaction, changes)?;
         SUM.iter().try_for_each(|step| transaction.prepare_cached(step)?.execute([id]).map(drop))?;
@@ -46,9 +41,20 @@ fn without_triggers<T>(
     work: impl FnOnce() -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    let outcome = work();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
-    outcome
+    let _off = Off(connection);
+    work()
+}
+
+/// Triggers that are off. They come back however the work ends: without them the next sums would be wrong in silence.
+struct Off<'c>(&'c Connection);
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        // It only sets a flag of the open connection.
+        if let Err(error) = self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true) {
+            tracing::error!(%error, "the index can't count any more what is kept; restart the registry");
+        }
+    }
 }
 
 /// Of what nobody else holds: it is in no sum yet. Gives the others.
@@ -114,3 +120,6 @@ const SUM: [&str; 4] = [
      tags = tags + (SELECT count(*) FROM tags t WHERE t.repository = ?1 AND (quotas.copies OR NOT t.copied))
      WHERE id IN (SELECT quota FROM members WHERE repository = ?1)",
 ];
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,17 @@
 use larder_oci::{Digest, Tag};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::rows::{ManifestRow, TagRow, blob_of};
+use super::rows::{Changes, ManifestRow, TagRow, blob_of};
+
+/// The rows that changes bring to a repository.
+pub(super) fn insert_all(transaction: &Transaction<'_>, id: i64, changes: &Changes) -> rusqlite::Result<()> {
+    changes.manifests.iter().try_for_each(|row| insert_manifest(transaction, id, row))?;
+    changes.tags.iter().try_for_each(|row| insert_tag(transaction, id, row))?;
+    changes
+        .blobs
+        .iter()
+        .try_for_each(|(digest, target)| insert_blob(transaction, id, digest, target.as_ref()))
+}
 
 pub(super) fn insert_blob(
     transaction: &Transaction<'_>,

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{NOWHERE, START_LIMIT, Said, Stand, path_of, put_wrong};
+use super::{NOWHERE, Said, Stand, path_of, put_wrong};
 use crate::clients::docker::Engine;
+use crate::doctor::builders::Buildkit;
 use crate::failure::{Result, fail};
 use crate::places;
-use crate::process::{Daemon, Run};
+use crate::process::Run;
 use crate::report::Report;
 
 /// The builder's image, which no registry has.
@@ -107,29 +108,14 @@ impl Stand<'_> {
 
     /// A BuildKit that has read one file, and a doctor who reads another.
     fn buildkit_started_with(&self, title: &str, started_with: &Path, into: &Path) -> Result<Said> {
-        let address = format!("unix://{}", self.ring.make_short_dir()?.join("b.sock").display());
-        let mut daemon: Daemon = Run::new("buildkitd")
-            .arg("--config")
-            .arg(started_with.join("etc/buildkit/buildkitd.toml"))
-            .args([
-                "--addr",
-                &address,
-                "--oci-worker-snapshotter=native",
-                "--containerd-worker=false",
-                "--root",
-            ])
-            .arg(self.ring.make_dir(format!("buildkit-{title}"))?)
-            .daemon(self.ring, &format!("buildkitd-{title}"))?;
-        let buildctl = |words: &[&str]| Run::new("buildctl").args(["--addr", &address]).args(words);
-        daemon.wait_until("buildctl reaches it", START_LIMIT, || {
-            buildctl(&["debug", "workers"]).output().is_ok_and(|output| output.code == Some(0))
-        })?;
-        let said = self.examine_buildkit(into, &address);
-        let kept = buildctl(&["du", "--verbose"]).ok()?;
+        let config = started_with.join("etc/buildkit/buildkitd.toml");
+        let buildkit = Buildkit::start(self.ring, title, &config)?;
+        let said = self.examine_buildkit(into, &buildkit.address);
+        let kept = buildkit.buildctl(&["du", "--verbose"]).ok()?;
         if kept.contains("ID:") {
             fail!("the doctor left something in BuildKit's cache: {kept}");
         }
-        daemon.stop()?;
+        buildkit.daemon.stop()?;
         said
     }
 
